@@ -1,0 +1,34 @@
+"""What the tests share: waiting, starting programs, and finding the tools of this machine.
+
+Imported by the test process only. Nothing in here stands in for a part of the product.
+"""
+
+from tests.support.programs import Program, children_of, is_alive, running
+from tests.support.tools import (
+    OpenMpi,
+    mpi_environment,
+    open_mpis,
+    python36,
+    real_mesos,
+    requires_open_mpi,
+    requires_python36,
+    requires_real_mesos,
+)
+from tests.support.waiting import scaled, until
+
+__all__ = [
+    "OpenMpi",
+    "Program",
+    "children_of",
+    "is_alive",
+    "mpi_environment",
+    "open_mpis",
+    "python36",
+    "real_mesos",
+    "requires_open_mpi",
+    "requires_python36",
+    "requires_real_mesos",
+    "running",
+    "scaled",
+    "until",
+]

@@ -1,0 +1,135 @@
+"""Real programs under test: started, waited for by their ready-line, and ended.
+
+Imported by the test process only. Output goes to unnamed files, so nothing needs a reader thread or fills a pipe.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import IO, Any
+
+from tests.support.waiting import scaled, until
+
+
+class Program:
+    """A running program; `process` is its Popen, `ready_line` the line that `running` waited for ("" without one)."""
+
+    def __init__(self, process: subprocess.Popen[bytes], stdout: IO[bytes], stderr: IO[bytes]) -> None:
+        self.process = process
+        self.pid = process.pid
+        self.ready_line = ""
+        self._stdout = stdout
+        self._stderr = stderr
+
+    def output(self) -> str:
+        """All of its stdout so far."""
+        return _contents(self._stdout)
+
+    def errors(self) -> str:
+        """All of its stderr so far."""
+        return _contents(self._stderr)
+
+    def wait(self, seconds: float = 20) -> int:
+        """Its exit status, as Popen gives it; AssertionError with its output when it does not end in time (scaled)."""
+        try:
+            return self.process.wait(scaled(seconds))
+        except subprocess.TimeoutExpired:
+            raise AssertionError(f"still running after {scaled(seconds):g} s: {self._describe()}") from None
+
+    def wait_for_line(self, text: str, seconds: float = 20) -> str:
+        """The first complete line of stdout with `text` in it; AssertionError when the program ends without one."""
+
+        def find() -> str | None:
+            ended = self.process.poll() is not None
+            for line in self.output().splitlines(keepends=True):
+                if text in line and line.endswith("\n"):
+                    return line.rstrip("\n")
+            if ended:
+                raise AssertionError(f"ended without the line {text!r}: {self._describe()}")
+            return None
+
+        line = until(find, seconds, f"the line {text!r} from {self._describe()}")
+        assert line is not None
+        return line
+
+    def _describe(self) -> str:
+        return f"{self.process.args!r}\nstdout: {self.output()}\nstderr: {self.errors()}"
+
+
+@contextlib.contextmanager
+def running(
+    argv: Sequence[str | os.PathLike[str]],
+    *,
+    ready: str | None = None,
+    environment: Mapping[str, str] | None = None,
+    seconds: float = 20,
+    **popen: Any,
+) -> Iterator[Program]:
+    """Run `argv` for the time of a with-block; SIGTERM, then SIGKILL, when it has not ended by then.
+
+    With `ready`, enters the block only when a line of its stdout with that text has come. `environment` is added to
+    the test's own. Other arguments go to Popen.
+    """
+    env = {**os.environ, **(environment or {})}
+    popen.setdefault("stdin", subprocess.DEVNULL)
+    with tempfile.TemporaryFile() as stdout, tempfile.TemporaryFile() as stderr:
+        process = subprocess.Popen(argv, stdout=stdout, stderr=stderr, env=env, **popen)
+        program = Program(process, stdout, stderr)
+        try:
+            if ready is not None:
+                program.ready_line = program.wait_for_line(ready, seconds)
+            yield program
+        finally:
+            if process.poll() is None:
+                process.send_signal(signal.SIGTERM)
+                try:
+                    process.wait(scaled(10))
+                except subprocess.TimeoutExpired:
+                    process.kill()
+                    process.wait()
+            if process.stdin is not None:
+                with contextlib.suppress(BrokenPipeError):
+                    process.stdin.close()
+
+
+def children_of(pid: int) -> set[int]:
+    """The pids of all living or unreaped descendants of `pid`."""
+    children: dict[int, list[int]] = {}
+    for entry in os.listdir("/proc"):
+        if entry.isdigit():
+            parent = _stat(int(entry))[1]
+            children.setdefault(parent, []).append(int(entry))
+    found: set[int] = set()
+    waiting = [pid]
+    while waiting:
+        for child in children.get(waiting.pop(), ()):
+            if child not in found:
+                found.add(child)
+                waiting.append(child)
+    return found
+
+
+def is_alive(pid: int) -> bool:
+    """Whether a process of that number runs (one that only waits to be reaped does not)."""
+    return _stat(pid)[0] not in ("", "Z", "X")
+
+
+def _stat(pid: int) -> tuple[str, int]:
+    """State letter and parent's pid, ("", 0) when there is no such process (proc(5), /proc/pid/stat)."""
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text(errors="replace")
+    except (FileNotFoundError, ProcessLookupError):
+        return "", 0
+    state, parent = text.rpartition(")")[2].split()[:2]
+    return state, int(parent)
+
+
+def _contents(file: IO[bytes]) -> str:
+    # pread leaves the offset alone, which this file shares with the program that writes it.
+    return os.pread(file.fileno(), os.fstat(file.fileno()).st_size, 0).decode(errors="replace")
