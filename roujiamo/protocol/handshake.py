@@ -1,0 +1,152 @@
+"""The call-back handshake: a proxy and the broker each prove that they know one secret.
+
+Runs in the broker (Responder) and in the proxy (Initiator; the bootstrap in the task carries a compact form of the
+same steps). Neither trusts the other before the last step, and the broker says nothing to a peer whose hello does not
+verify, so a port scan learns nothing.
+
+    1  proxy  -> broker  HELLO      who, which kind of secret, what it has received so far, a nonce, a MAC
+    2  broker -> proxy   CHALLENGE  what it has received so far, a nonce, a MAC over hello and challenge
+    3  proxy  -> broker  PROOF      a MAC over both
+
+Every MAC is HMAC-SHA256 (RFC 2104, FIPS 180-4) under the 32-byte secret, each over a text of its own, so none can stand
+in for another. The keys of the connection are MACs over both nonces: a recorded connection is of no use in a second one.
+The secret is either the task's first-contact token, good once, or the resume credential that came after it; with the
+latter the epoch must rise, so a recorded hello gets no answer either.
+"""
+
+import hashlib
+import hmac
+from _struct import Struct
+
+from roujiamo.errors import AuthenticationError
+
+MYPY = False
+if MYPY:
+    from collections.abc import Callable
+
+VERSION = 1
+FIRST_CONTACT = 1
+RESUME = 2
+
+SECRET_SIZE = 32
+NONCE_SIZE = 32
+MAC_SIZE = 32
+IDENTITY_SIZE = 16
+
+_HELLO = Struct("!3sBB16sIQ32s")
+_CHALLENGE = Struct("!32sQ")
+
+HELLO_SIZE = _HELLO.size + MAC_SIZE
+CHALLENGE_SIZE = _CHALLENGE.size + MAC_SIZE
+PROOF_SIZE = MAC_SIZE
+
+_MAGIC = b"RJM"
+
+
+def mac(secret: bytes, *parts: bytes) -> bytes:
+    """Return HMAC-SHA256 of the parts in a row, 32 bytes."""
+    return hmac.new(secret, b"".join(parts), hashlib.sha256).digest()
+
+
+def identity(secret: bytes) -> bytes:
+    """Return the 16 bytes by which a hello names the secret it was made with. They tell nothing about it."""
+    return mac(secret, b"roujiamo id")[:IDENTITY_SIZE]
+
+
+class Initiator:
+    """The proxy's side. Send `hello`, feed the challenge, send the proof; then the keys are there."""
+
+    def __init__(self, secret: bytes, kind: int, nonce: bytes, epoch: int = 0, received: int = 0) -> None:
+        """`nonce`: 32 fresh random bytes. `received`: how many of the peer's batches have arrived so far."""
+        self._secret = secret
+        body = _HELLO.pack(_MAGIC, VERSION, kind, identity(secret), epoch, received, nonce)
+        self.hello = body + mac(secret, b"roujiamo hello", body)
+        self.send_key = b""
+        self.receive_key = b""
+        self.peer_received = 0
+
+    def receive_challenge(self, challenge: bytes) -> bytes:
+        """Check the broker's challenge (72 bytes) and return the proof.
+
+        Raises AuthenticationError where the peer does not know the secret.
+        """
+        if len(challenge) != CHALLENGE_SIZE:
+            raise AuthenticationError("the broker's challenge has %d bytes" % len(challenge))
+        body = challenge[: _CHALLENGE.size]
+        expected = mac(self._secret, b"roujiamo challenge", self.hello, body)
+        if not hmac.compare_digest(expected, challenge[_CHALLENGE.size :]):
+            raise AuthenticationError("the program that answers there is not this session's broker")
+        self.peer_received = int(_CHALLENGE.unpack(body)[1])
+        self.send_key, self.receive_key = _keys(self._secret, self.hello, challenge)
+        return mac(self._secret, b"roujiamo proof", self.hello, challenge)
+
+
+class Responder:
+    """The broker's side: feed it the hello, send the challenge it returns, feed it the proof."""
+
+    __slots__ = (
+        "_challenge",
+        "_find_secret",
+        "_hello",
+        "_nonce",
+        "_secret",
+        "epoch",
+        "identity",
+        "kind",
+        "peer_received",
+        "receive_key",
+        "send_key",
+    )
+
+    def __init__(self, find_secret: "Callable[[int, bytes, int], bytes | None]", nonce: bytes) -> None:
+        """`find_secret(kind, identity, epoch)`: the secret, or None where none is valid. `nonce`: 32 fresh bytes."""
+        self._find_secret = find_secret
+        self._nonce = nonce
+        self._secret = b""
+        self._hello = b""
+        self._challenge = b""
+        self.kind = 0
+        self.identity = b""
+        self.epoch = 0
+        self.peer_received = 0
+        self.send_key = b""
+        self.receive_key = b""
+
+    def receive_hello(self, hello: bytes) -> None:
+        """Check the hello (97 bytes). Raises AuthenticationError; then nothing is to be answered."""
+        if len(hello) != HELLO_SIZE:
+            raise AuthenticationError("a hello of %d bytes" % len(hello))
+        body = hello[: _HELLO.size]
+        magic, version, kind, who, epoch, received, _ = _HELLO.unpack(body)
+        if magic != _MAGIC or version != VERSION:
+            raise AuthenticationError("a peer that does not speak version %d of the call-back" % VERSION)
+        secret = self._find_secret(kind, who, epoch)
+        if secret is None:
+            raise AuthenticationError("a peer that knows no secret of this session")
+        if not hmac.compare_digest(mac(secret, b"roujiamo hello", body), hello[_HELLO.size :]):
+            raise AuthenticationError("a peer with a wrong secret")
+        self._secret = secret
+        self._hello = hello
+        self.kind = kind
+        self.identity = who
+        self.epoch = epoch
+        self.peer_received = received
+
+    def challenge(self, received: int) -> bytes:
+        """Return the challenge (72 bytes). `received`: how many of the peer's batches have arrived so far."""
+        body = _CHALLENGE.pack(self._nonce, received)
+        self._challenge = body + mac(self._secret, b"roujiamo challenge", self._hello, body)
+        return self._challenge
+
+    def receive_proof(self, proof: bytes) -> None:
+        """Check the proof (32 bytes); the keys are there afterwards. Raises AuthenticationError."""
+        if not hmac.compare_digest(
+            mac(self._secret, b"roujiamo proof", self._hello, self._challenge), bytes(proof)
+        ):
+            raise AuthenticationError("a peer that repeated somebody's hello")
+        self.receive_key, self.send_key = _keys(self._secret, self._hello, self._challenge)
+
+
+def _keys(secret: bytes, hello: bytes, challenge: bytes) -> "tuple[bytes, bytes]":
+    """Return the keys of this connection: (proxy to broker, broker to proxy)."""
+    return mac(secret, b"roujiamo up", hello, challenge), mac(secret, b"roujiamo down", hello, challenge)

@@ -1,0 +1,210 @@
+"""Link: the authenticated connection between a proxy and the broker, which outlives its TCP connections.
+
+Runs in both. Frames are gathered into batches, each with a tag that only a holder of this connection's key can make;
+batches that the peer has not acknowledged are kept, so that after a lost connection both sides go on where the other
+really is. Trusts the peer only as far as its tag, and bounds what it keeps.
+
+    batch:  u32 length of what follows, 16-byte tag, whole frames        (network byte order)
+    tag:    HMAC-SHA256(key of this direction and connection, u64 number of the batch on this connection, frames)[:16]
+
+A truncated tag of 128 bits is RFC 2104 section 5's. A connection's numbers start at 0 under its own keys; the counts
+that both sides exchange in the handshake and in ACK frames go on over all connections of the session.
+"""
+
+import hashlib
+import hmac
+from _struct import Struct
+from collections import deque
+
+from roujiamo.errors import AuthenticationError, ProtocolError
+from roujiamo.protocol.frames import ACK, MAX_PAYLOAD, PING, PONG, Decoder, encode, pack_u64, unpack_u64
+
+TAG_SIZE = 16
+# HMAC has a fixed cost; at 64 KiB and more it is the bytes that count.
+MAX_BATCH = 256 << 10
+# What may be on its way unacknowledged before no more data is sealed: some round trips of a fast network.
+MAX_UNACKNOWLEDGED = 4 << 20
+ACKNOWLEDGE_EVERY = 256 << 10
+# One frame may be larger than a batch should be, but no batch holds more than that one.
+MAX_BATCH_LENGTH = TAG_SIZE + MAX_BATCH + MAX_PAYLOAD + 64
+
+_LENGTH = Struct("!I")
+_NUMBER = Struct("!Q")
+
+
+class Link:
+    """One side. `send_frame`, then write what `data_to_send` returns; feed what was read to `receive_data`.
+
+    ACK and PING frames are answered here (the caller sees PING and PONG, to know that the peer lives). After a lost
+    connection and a new handshake call `resume`; nothing is lost or doubled.
+    """
+
+    __slots__ = (
+        "_buffer",
+        "_decoder",
+        "_out",
+        "_out_bytes",
+        "_receive_mac",
+        "_received_number",
+        "_replay",
+        "_send_mac",
+        "_sent",
+        "_sent_number",
+        "_unacknowledged",
+        "_unreported",
+        "_urgent",
+        "received",
+        "unacknowledged",
+    )
+
+    def __init__(self, send_key: bytes, receive_key: bytes) -> None:
+        """`send_key`, `receive_key`: the keys that the handshake gave, 32 bytes each."""
+        self._out = deque()  # type: deque[bytes]
+        self._out_bytes = 0
+        self._urgent = []  # type: list[bytes]
+        self._replay = deque()  # type: deque[bytes]
+        self._unacknowledged = deque()  # type: deque[bytes]
+        self._sent = 0
+        self._unreported = 0
+        self._decoder = Decoder()
+        self.received = 0
+        self.unacknowledged = 0
+        self._start_connection(send_key, receive_key)
+
+    def _start_connection(self, send_key: bytes, receive_key: bytes) -> None:
+        self._send_mac = hmac.new(send_key, None, hashlib.sha256)
+        self._receive_mac = hmac.new(receive_key, None, hashlib.sha256)
+        self._sent_number = 0
+        self._received_number = 0
+        self._buffer = bytearray()
+
+    def send_frame(self, frame_type: int, channel: int, payload: bytes = b"") -> None:
+        """Queue one frame."""
+        self.send_encoded(encode(frame_type, channel, payload))
+
+    def send_encoded(self, frames: bytes) -> None:
+        """Queue whole frames that are encoded already (what `Channel.data_to_send` returns)."""
+        if frames:
+            self._out.append(frames)
+            self._out_bytes += len(frames)
+
+    def acknowledge(self) -> None:
+        """Queue an ACK now, where the peer keeps something large that it need not keep any longer."""
+        if self._unreported:
+            self._unreported = 0
+            self._urgent.append(encode(ACK, 0, pack_u64(self.received)))
+
+    @property
+    def queued(self) -> int:
+        """Bytes of frames that wait to be sealed."""
+        return self._out_bytes
+
+    def data_to_send(self) -> bytes:
+        """Return the sealed batches that may be written now. Call again after `receive_data`: an ACK frees more."""
+        sealed = []
+        while self._replay:
+            sealed.append(self._seal(self._replay.popleft()))
+        if self._urgent:
+            # Never held back: two sides that both wait for an ACK would wait for ever.
+            sealed.append(self._seal(self._keep(b"".join(self._urgent))))
+            self._urgent.clear()
+        while self._out and self.unacknowledged < MAX_UNACKNOWLEDGED:
+            size = 0
+            batch = []  # type: list[bytes]
+            while self._out and (not batch or size + len(self._out[0]) <= MAX_BATCH):
+                frames = self._out.popleft()
+                size += len(frames)
+                batch.append(frames)
+            self._out_bytes -= size
+            sealed.append(self._seal(self._keep(b"".join(batch))))
+        return b"".join(sealed)
+
+    def _keep(self, batch: bytes) -> bytes:
+        self._unacknowledged.append(batch)
+        self.unacknowledged += len(batch)
+        self._sent += 1
+        return batch
+
+    def _seal(self, batch: bytes) -> bytes:
+        tag = self._send_mac.copy()
+        tag.update(_NUMBER.pack(self._sent_number))
+        tag.update(batch)
+        self._sent_number += 1
+        return b"".join((_LENGTH.pack(TAG_SIZE + len(batch)), tag.digest()[:TAG_SIZE], batch))
+
+    def receive_data(self, data: "bytes | memoryview") -> "list[tuple[int, int, bytes]]":
+        """Take bytes of the connection; return the frames of the batches they complete.
+
+        Raises AuthenticationError at a wrong tag and ProtocolError at anything else the wire does not allow; the TCP
+        connection is of no use after either.
+        """
+        buffer = self._buffer
+        buffer += data
+        frames = []  # type: list[tuple[int, int, bytes]]
+        position = 0
+        size = len(buffer)
+        while size - position >= 4:
+            length = int(_LENGTH.unpack_from(buffer, position)[0])
+            if not TAG_SIZE <= length <= MAX_BATCH_LENGTH:
+                raise ProtocolError("a batch of %d bytes" % length)
+            end = position + 4 + length
+            if end > size:
+                break
+            with memoryview(buffer) as view:
+                frames.extend(
+                    self._open(view[position + 4 : position + 4 + TAG_SIZE], view[position + 20 : end])
+                )
+            position = end
+        if position:
+            del buffer[:position]
+        return frames
+
+    def _open(self, tag: memoryview, batch: memoryview) -> "list[tuple[int, int, bytes]]":
+        expected = self._receive_mac.copy()
+        expected.update(_NUMBER.pack(self._received_number))
+        expected.update(batch)
+        genuine = hmac.compare_digest(expected.digest()[:TAG_SIZE], bytes(tag))
+        size = len(batch)
+        frames = self._decoder.receive_data(batch) if genuine else []
+        tag.release()
+        batch.release()
+        if not genuine:
+            raise AuthenticationError("a batch whose tag is wrong")
+        if self._decoder.pending:
+            raise ProtocolError("a batch that ends inside a frame")
+        self._received_number += 1
+        self.received += 1
+        self._unreported += size
+        frames = [frame for frame in frames if not self._answer(*frame)]
+        if self._unreported >= ACKNOWLEDGE_EVERY:
+            self.acknowledge()
+        return frames
+
+    def _answer(self, frame_type: int, channel: int, payload: bytes) -> bool:
+        """Do what the link itself does with a frame; return whether it is nobody else's business."""
+        if channel == 0 and frame_type == ACK:
+            self._forget(unpack_u64(payload))
+            return True
+        if channel == 0 and frame_type == PING:
+            self._urgent.append(encode(PONG, 0))
+            self.acknowledge()
+        return False
+
+    def _forget(self, peer_received: int) -> None:
+        """Drop the batches that the peer has."""
+        first = self._sent - len(self._unacknowledged)
+        if not first <= peer_received <= self._sent:
+            raise ProtocolError("the peer says it has %d batches of %d" % (peer_received, self._sent))
+        for _ in range(peer_received - first):
+            self.unacknowledged -= len(self._unacknowledged.popleft())
+
+    def resume(self, send_key: bytes, receive_key: bytes, peer_received: int) -> None:
+        """Go on over a new connection, with its keys. `peer_received`: the peer's count in the handshake.
+
+        Raises ProtocolError where that count cannot be.
+        """
+        self._forget(peer_received)
+        self._start_connection(send_key, receive_key)
+        self._decoder = Decoder()
+        self._unreported = 0
+        self._replay = deque(self._unacknowledged)

@@ -1,0 +1,166 @@
+"""Links, always two real ones back to back: nothing is lost, doubled, altered or kept without bound."""
+
+import random
+
+import pytest
+
+from roujiamo.errors import AuthenticationError, ProtocolError
+from roujiamo.protocol import frames
+from roujiamo.protocol.link import MAX_UNACKNOWLEDGED, Link
+
+UP, DOWN = b"u" * 32, b"d" * 32
+
+
+def pair() -> tuple[Link, Link]:
+    return Link(UP, DOWN), Link(DOWN, UP)
+
+
+def carry(sender: Link, receiver: Link) -> list[tuple[int, int, bytes]]:
+    return receiver.receive_data(sender.data_to_send())
+
+
+def test_frames_arrive_in_order_all_at_once_and_byte_by_byte() -> None:
+    """A batch is a matter of the wire, not of who reads it."""
+    for one_byte in (False, True):
+        left, right = pair()
+        sent = [(frames.DATA, n, bytes([n]) * n) for n in range(1, 60)]
+        for frame in sent:
+            left.send_frame(*frame)
+        data = left.data_to_send()
+        pieces = [data[i : i + 1] for i in range(len(data))] if one_byte else [data]
+        assert [frame for piece in pieces for frame in right.receive_data(piece)] == sent
+
+
+def test_an_altered_repeated_or_swapped_batch_is_refused() -> None:
+    """Nothing can be injected into a connection, not even its own earlier bytes."""
+    left, right = pair()
+    left.send_frame(frames.DATA, 1, b"first")
+    first = left.data_to_send()
+    left.send_frame(frames.DATA, 1, b"second")
+    second = left.data_to_send()
+    for position in range(4, len(first)):
+        altered = bytearray(first)
+        altered[position] ^= 1
+        with pytest.raises(AuthenticationError):
+            Link(DOWN, UP).receive_data(bytes(altered))
+    with pytest.raises(AuthenticationError):
+        Link(DOWN, UP).receive_data(second)
+    right.receive_data(first)
+    with pytest.raises(AuthenticationError):
+        right.receive_data(first)
+
+
+def test_a_batch_of_the_own_direction_is_refused() -> None:
+    """Each direction has a key of its own, so nothing can be reflected."""
+    left, _ = pair()
+    left.send_frame(frames.PING, 0)
+    with pytest.raises(AuthenticationError):
+        left.receive_data(left.data_to_send())
+
+
+def test_a_ping_is_answered_and_acknowledges() -> None:
+    """The keepalive also frees what the peer keeps."""
+    left, right = pair()
+    left.send_frame(frames.DATA, 1, b"x" * 1000)
+    left.send_frame(frames.PING, 0)
+    assert carry(left, right)[-1] == (frames.PING, 0, b"")
+    assert left.unacknowledged > 1000
+    assert carry(right, left) == [(frames.PONG, 0, b"")]
+    assert left.unacknowledged == 0
+
+
+def test_what_is_unacknowledged_is_bounded_and_the_rest_waits() -> None:
+    """A peer that is away costs a fixed amount of memory."""
+    left, right = pair()
+    block = b"x" * frames.MAX_DATA
+    total = 200
+    for _ in range(total):
+        left.send_frame(frames.DATA, 1, block)
+    data = left.data_to_send()
+    assert len(data) <= MAX_UNACKNOWLEDGED + (1 << 20)
+    assert left.data_to_send() == b""
+    received = len(right.receive_data(data))
+    for _ in range(20):
+        carry(right, left)
+        received += len(carry(left, right))
+    assert received == total
+
+
+def test_two_sides_that_both_send_much_do_not_wait_for_each_other() -> None:
+    """An ACK is never held back behind the data that it would set free."""
+    left, right = pair()
+    block = b"x" * frames.MAX_DATA
+    for _ in range(150):
+        left.send_frame(frames.DATA, 1, block)
+        right.send_frame(frames.DATA, 1, block)
+    got_left = got_right = 0
+    for _ in range(20):
+        to_right, to_left = left.data_to_send(), right.data_to_send()
+        got_right += len(right.receive_data(to_right))
+        got_left += len(left.receive_data(to_left))
+    assert (got_left, got_right) == (150, 150)
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_lost_connections_lose_and_double_nothing(seed: int) -> None:
+    """Both directions, cut at random bytes again and again, deliver exactly what was sent."""
+    dice = random.Random(seed)
+    left, right = pair()
+    sent: dict[Link, list[bytes]] = {left: [], right: []}
+    got: dict[Link, list[bytes]] = {left: [], right: []}
+
+    def deliver(sender: Link, receiver: Link, share: float) -> None:
+        data = sender.data_to_send()
+        for frame_type, _, payload in receiver.receive_data(data[: int(len(data) * share)]):
+            if frame_type == frames.DATA:
+                got[receiver].append(payload)
+
+    for round_number in range(40):
+        for link in (left, right):
+            for _ in range(dice.randrange(6)):
+                payload = dice.randbytes(dice.choice([0, 10, 5_000, 60_000]))
+                sent[link].append(payload)
+                link.send_frame(frames.DATA, 1, payload)
+        cut = dice.random() < 0.4
+        deliver(left, right, dice.random() if cut else 1.0)
+        deliver(right, left, dice.random() if cut else 1.0)
+        if cut:
+            up, down = b"%032d" % round_number, b"%031dx" % round_number
+            left_received = left.received
+            left.resume(up, down, right.received)
+            right.resume(down, up, left_received)
+    deliver(left, right, 1.0)
+    deliver(right, left, 1.0)
+    for _ in range(10):
+        deliver(left, right, 1.0)
+        deliver(right, left, 1.0)
+    assert got[right] == sent[left]
+    assert got[left] == sent[right]
+
+
+def test_an_impossible_count_of_the_peer_is_an_error() -> None:
+    """A peer that claims what was never sent, or less than it has acknowledged, is not followed."""
+    left, right = pair()
+    with pytest.raises(ProtocolError, match="1 batches of 0"):
+        left.resume(UP, DOWN, 1)
+    left.send_frame(frames.PING, 0)
+    carry(left, right)
+    carry(right, left)
+    with pytest.raises(ProtocolError, match="0 batches of 1"):
+        left.resume(UP, DOWN, 0)
+
+
+def test_lengths_that_cannot_be_are_refused_at_once() -> None:
+    """Nothing is collected for a batch that is too small or too large."""
+    for length in (0, 15, 2**31):
+        with pytest.raises(ProtocolError):
+            Link(DOWN, UP).receive_data(length.to_bytes(4, "big"))
+
+
+def test_a_genuine_batch_of_malformed_frames_is_a_protocol_error() -> None:
+    """A peer with the key is still held to the rules."""
+    for malformed in (b"\x63" * 40, frames.encode(frames.DATA, 1, b"abc")[:-1]):
+        left, right = pair()
+        left.send_encoded(malformed)
+        with pytest.raises(ProtocolError):
+            carry(left, right)
