@@ -139,8 +139,8 @@ def unpack_u64(payload: bytes) -> int:
 class Decoder:
     """Cuts a byte stream into frames.
 
-    `receive_data(data)` returns the frames that are complete, as (type, channel, payload) tuples; what is left waits for
-    the next call. Keeps at most one frame, so at most `max_payload` bytes and a header.
+    `receive_data(data)` returns the frames that are complete, as (type, channel, payload) tuples; what is left waits
+    for the next call. Keeps at most one frame, so at most `max_payload` bytes and a header.
     """
 
     def __init__(self, max_payload: int = MAX_PAYLOAD) -> None:

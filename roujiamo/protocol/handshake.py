@@ -8,8 +8,8 @@ verify, so a port scan learns nothing.
     2  broker -> proxy   CHALLENGE  what it has received so far, a nonce, a MAC over hello and challenge
     3  proxy  -> broker  PROOF      a MAC over both
 
-Every MAC is HMAC-SHA256 (RFC 2104, FIPS 180-4) under the 32-byte secret, each over a text of its own, so none can stand
-in for another. The keys of the connection are MACs over both nonces: a recorded connection is of no use in a second one.
+Every MAC is HMAC-SHA256 (RFC 2104, FIPS 180-4) under the 32-byte secret, each over a text of its own, so none can
+stand in for another. The keys of the connection are MACs over both nonces: a recording of it is of no use in another.
 The secret is either the task's first-contact token, good once, or the resume credential that came after it; with the
 latter the epoch must rise, so a recorded hello gets no answer either.
 """

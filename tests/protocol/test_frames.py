@@ -1,4 +1,4 @@
-"""The frame codec: every split of the stream gives the same frames, and lengths are checked before they are waited for."""
+"""The frame codec: every split of the stream gives the same frames; a length is checked before it is waited for."""
 
 import random
 
