@@ -100,34 +100,26 @@ def running(
 
 def children_of(pid: int) -> set[int]:
     """The pids of all living or unreaped descendants of `pid`."""
-    children: dict[int, list[int]] = {}
-    for entry in os.listdir("/proc"):
-        if entry.isdigit():
-            parent = _stat(int(entry))[1]
-            children.setdefault(parent, []).append(int(entry))
+    # Not by reading every process's parent: that costs more than most tests (proc(5), /proc/pid/task/tid/children).
     found: set[int] = set()
     waiting = [pid]
     while waiting:
-        for child in children.get(waiting.pop(), ()):
-            if child not in found:
-                found.add(child)
-                waiting.append(child)
+        for path in Path(f"/proc/{waiting.pop()}/task").glob("*/children"):
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+                children = set(map(int, path.read_text().split())) - found
+                found |= children
+                waiting.extend(children)
     return found
 
 
 def is_alive(pid: int) -> bool:
     """Whether a process of that number runs (one that only waits to be reaped does not)."""
-    return _stat(pid)[0] not in ("", "Z", "X")
-
-
-def _stat(pid: int) -> tuple[str, int]:
-    """State letter and parent's pid, ("", 0) when there is no such process (proc(5), /proc/pid/stat)."""
     try:
         text = Path(f"/proc/{pid}/stat").read_text(errors="replace")
     except (FileNotFoundError, ProcessLookupError):
-        return "", 0
-    state, parent = text.rpartition(")")[2].split()[:2]
-    return state, int(parent)
+        return False
+    # The state comes after the name, which may hold anything (proc(5), /proc/pid/stat).
+    return text.rpartition(")")[2].split()[0] not in ("Z", "X")
 
 
 def _contents(file: IO[bytes]) -> str:
