@@ -179,7 +179,7 @@ def end_all(
     find: "Callable[[], list[Process]]",
     grace_seconds: float,
     kill_seconds: float = 5.0,
-    reap: "Callable[[], None] | None" = None,
+    reap: "Callable[[], object] | None" = None,
 ) -> "list[Process]":
     """End whatever `find` returns: SIGTERM, SIGKILL after the grace, until it returns nothing any more.
 

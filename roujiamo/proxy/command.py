@@ -1,0 +1,259 @@
+"""A remote command on this host: its process, its three pipes, its channel.
+
+Runs in the worker's loop; never blocks. Trusts the opener to be who the broker says; the command itself is the user's,
+and may do what it likes: fill its pipes, ignore signals, fork away, close its ends.
+"""
+
+import os
+import resource
+import selectors
+import signal
+import subprocess
+from collections import deque
+
+from roujiamo.errors import ProtocolError
+from roujiamo.protocol.channel import CLOSED, Channel
+from roujiamo.protocol.frames import (
+    CLOSE,
+    DATA,
+    EOF,
+    MAX_DATA,
+    SIGNAL,
+    SIGNAL_NAMES,
+    SIGNAL_NUMBERS,
+)
+from roujiamo.system import processes
+
+MYPY = False
+if MYPY:
+    from collections.abc import Callable, Mapping
+    from typing import IO, Protocol
+
+    class Host(Protocol):
+        """What a command needs of the worker."""
+
+        selector: selectors.BaseSelector
+
+        @property
+        def is_congested(self) -> bool:
+            """Whether nothing more is to be sent for now."""
+
+        def after(self, seconds: float, action: "Callable[[], None]") -> None:
+            """Call `action` later."""
+
+        def on_progress(self, command: "RemoteCommand") -> None:
+            """Send what the command's channel has to send, and forget the command when it is over."""
+
+
+# For whoever has lost its shim: nobody waits for a last word of it.
+ORPHAN_GRACE_SECONDS = 2.0
+# SIGKILL is repeated until it finds nobody, since what forks while being killed can be missed once.
+KILL_PASSES = 20
+KILL_PASS_SECONDS = 0.1
+
+# The ones for the whole tree, as a shell that only passes its own end on leaves the rest running.
+_ENDING = (signal.SIGTERM, signal.SIGHUP)
+
+# The limit that commands are to have: the worker raises its own.
+_DESCRIPTORS = resource.getrlimit(resource.RLIMIT_NOFILE)
+
+
+class RemoteCommand:
+    """One command, from OPEN to CLOSE. `start` it, give it its channel's frames, tell it how its process ended."""
+
+    def __init__(self, host: "Host", channel: Channel, kill_grace_seconds: float) -> None:
+        """`channel`: the acceptor's side, REQUESTED."""
+        self.channel = channel
+        self.pid = 0
+        self.is_reaped = False
+        self._host = host
+        self._kill_grace_seconds = kill_grace_seconds
+        self._process = None  # type: subprocess.Popen[bytes] | None
+        self._tree = None  # type: processes.Tree | None
+        self._stdin = None  # type: IO[bytes] | None
+        self._outputs = {}  # type: dict[IO[bytes], Callable[[bytes], int]]
+        self._watched = set()  # type: set[IO[bytes]]
+        self._waiting = deque()  # type: deque[memoryview]
+
+    def start(self, command: bytes, environment: "Mapping[bytes, bytes]", sandbox: str) -> None:
+        """Run `sh -c COMMAND`, as sshd does. Raises OSError where there can be no such process."""
+        worker = os.getpid()
+
+        def prepare() -> None:
+            # Both: killed at once, init and worker could end nothing any more.
+            processes.signal_at_parents_end(signal.SIGTERM, worker)
+            resource.setrlimit(resource.RLIMIT_NOFILE, _DESCRIPTORS)
+
+        process = subprocess.Popen(
+            [b"/bin/sh", b"-c", command],
+            bufsize=0,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            cwd=sandbox,
+            env=environment,
+            start_new_session=True,
+            preexec_fn=prepare,
+        )
+        self._process = process
+        self.pid = process.pid
+        self._tree = processes.Tree(process.pid)
+        self.channel.accept()
+        self._stdin = process.stdin
+        if process.stdout is not None and process.stderr is not None:
+            self._outputs = {
+                process.stdout: self.channel.send_data,
+                process.stderr: self.channel.send_stderr,
+            }
+        for pipe in (process.stdin, process.stdout, process.stderr):
+            if pipe is not None:
+                os.set_blocking(pipe.fileno(), False)
+        self.update()
+
+    def receive_frame(self, frame_type: int, payload: bytes) -> None:
+        """Take one frame of the channel."""
+        try:
+            event, value = self.channel.receive_frame(frame_type, payload)
+        except ProtocolError as error:
+            # One confused shim is no reason to end the others' commands.
+            self.channel.close(255, str(error))
+            self._abandon()
+        else:
+            if event == DATA:
+                self._waiting.append(memoryview(value))
+                self._write()
+            elif event == EOF:
+                self._write()
+            elif event == SIGNAL:
+                self._signal(SIGNAL_NUMBERS[value])
+            elif event == CLOSE:
+                self._abandon()
+        self._host.on_progress(self)
+
+    def on_ended(self, status: int) -> None:
+        """Its process has ended with this wait status."""
+        self.is_reaped = True
+        if self._process is not None:
+            # Or Popen would wait for this pid itself, which may be somebody else's by then.
+            self._process.returncode = status
+        if self.channel.state != CLOSED:
+            name = SIGNAL_NAMES.get(os.WTERMSIG(status)) if os.WIFSIGNALED(status) else None
+            if name is not None:
+                self.channel.send_exit_signal(name, os.WCOREDUMP(status))
+            elif os.WIFSIGNALED(status):
+                # A real-time signal, which has no name on the wire: as a shell says it.
+                self.channel.send_exit_status(128 + os.WTERMSIG(status))
+            else:
+                self.channel.send_exit_status(os.WEXITSTATUS(status))
+            self._close_when_done()
+        self._host.on_progress(self)
+
+    def update(self) -> None:
+        """Watch those pipes that something can be done with now."""
+        may_read = self.channel.sendable > 0 and not self._host.is_congested
+        for pipe in list(self._outputs):
+            self._watch(pipe, may_read, selectors.EVENT_READ, self._on_output)
+        if self._stdin is not None:
+            self._watch(self._stdin, bool(self._waiting), selectors.EVENT_WRITE, self._on_input)
+
+    def _watch(
+        self, pipe: "IO[bytes]", wanted: bool, events: int, action: "Callable[[IO[bytes]], None]"
+    ) -> None:
+        # Unregistered, not only muted: epoll reports the other end's close whether asked or not.
+        if wanted and pipe not in self._watched:
+            self._watched.add(pipe)
+            self._host.selector.register(pipe, events, lambda mask: action(pipe))
+        elif not wanted and pipe in self._watched:
+            self._watched.remove(pipe)
+            self._host.selector.unregister(pipe)
+
+    def _close(self, pipe: "IO[bytes]") -> None:
+        self._watch(pipe, False, 0, self._close)
+        self._outputs.pop(pipe, None)
+        pipe.close()
+
+    def _on_output(self, pipe: "IO[bytes]") -> None:
+        send = self._outputs.get(pipe)
+        room = min(MAX_DATA, self.channel.sendable)
+        if send is None or room == 0 or self._host.is_congested:
+            self.update()
+            return
+        try:
+            data = os.read(pipe.fileno(), room)
+        except BlockingIOError:
+            return
+        if data:
+            send(data)
+        else:
+            if send == self.channel.send_data:
+                self.channel.send_eof()
+            self._close(pipe)
+            self._close_when_done()
+        self._host.on_progress(self)
+
+    def _on_input(self, pipe: "IO[bytes]") -> None:
+        self._write()
+        self._host.on_progress(self)
+
+    def _write(self) -> None:
+        """Give the command its stdin, as far as it takes it now."""
+        try:
+            while self._waiting and self._stdin is not None:
+                data = self._waiting[0]
+                written = os.write(self._stdin.fileno(), data)
+                self.channel.consume(written)
+                if written == len(data):
+                    self._waiting.popleft()
+                else:
+                    self._waiting[0] = data[written:]
+        except BlockingIOError:
+            return
+        except OSError:
+            # The command reads no more; what still comes is taken and dropped, as sshd does.
+            self._close_stdin()
+        if self._stdin is None:
+            self.channel.consume(sum(map(len, self._waiting)))
+            self._waiting.clear()
+        elif self.channel.receive_eof:
+            self._close_stdin()
+
+    def _close_stdin(self) -> None:
+        if self._stdin is not None:
+            self._close(self._stdin)
+            self._stdin = None
+
+    def _close_when_done(self) -> None:
+        """CLOSE after the exit status and the end of both streams, whichever comes last."""
+        if self.is_reaped and not self._outputs:
+            self.channel.close()
+            self._close_stdin()
+            self._waiting.clear()
+
+    def _signal(self, number: int) -> None:
+        if number in _ENDING:
+            self._end_tree(number, self._kill_grace_seconds)
+        elif number == signal.SIGKILL:
+            self._end_tree(number, 0.0)
+        elif not self.is_reaped:
+            try:
+                os.killpg(self.pid, number)
+            except OSError:
+                pass
+
+    def _abandon(self) -> None:
+        """Nobody listens any more: let go of the pipes, and end the processes unless the command had ended anyway."""
+        for pipe in list(self._outputs):
+            self._close(pipe)
+        self._close_stdin()
+        self._waiting.clear()
+        if not self.is_reaped:
+            self._end_tree(signal.SIGTERM, ORPHAN_GRACE_SECONDS)
+
+    def _end_tree(self, number: int, grace_seconds: float) -> None:
+        tree = self._tree
+        if tree is not None and tree.signal(number):
+            self._host.after(grace_seconds, lambda: self._kill(tree, KILL_PASSES))
+
+    def _kill(self, tree: processes.Tree, passes: int) -> None:
+        if passes and tree.signal(signal.SIGKILL):
+            self._host.after(KILL_PASS_SECONDS, lambda: self._kill(tree, passes - 1))

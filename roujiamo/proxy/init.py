@@ -1,0 +1,97 @@
+"""init: the Mesos task's first process once the code is there, in the manner of tini.
+
+It does nothing but outlive the worker: passes signals on to it, reaps orphans (as the subreaper of all that the task
+starts), and when the worker has ended, in whatever way, ends what that left, removes the folder, and exits with the
+worker's status. Where init itself is killed, the worker sees a pipe close and does the same. Trusts nobody's signals to
+be enough: a worker that does not end when asked is killed.
+"""
+
+import os
+import signal
+import sys
+import time
+import traceback
+
+from roujiamo.proxy.ending import Session, reap_children
+from roujiamo.proxy.log import say
+from roujiamo.system import processes
+
+MYPY = False
+if MYPY:
+    import socket
+    from typing import NoReturn
+
+ENDING_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
+# These would end init where nobody means it.
+IGNORED_SIGNALS = (signal.SIGUSR1, signal.SIGUSR2, signal.SIGALRM)
+WATCHED_SIGNALS = (signal.SIGCHLD, *ENDING_SIGNALS, *IGNORED_SIGNALS)
+
+# What a worker takes to say farewell to the broker, and a little more.
+WORKER_END_SECONDS = 1.0
+
+
+def main(
+    connection: "socket.socket", folder: str, send_key: bytes, receive_key: bytes, batch: bytes
+) -> "NoReturn":
+    """Split into init and worker. `first_contact` calls this with the connection, its keys and the welcome's batch."""
+    session = Session(folder, os.urandom(8).hex() + "-", processes.become_subreaper())
+    signal.pthread_sigmask(signal.SIG_BLOCK, WATCHED_SIGNALS)
+    watch, keep_open = os.pipe()
+    worker_pid = os.fork()
+    if worker_pid == 0:
+        os.close(keep_open)
+        os._exit(_run_worker(connection, session, send_key, receive_key, batch, watch))
+    os.close(watch)
+    connection.close()
+    status = _wait_for_worker(worker_pid)
+    session.end()
+    sys.exit(status)
+
+
+def _run_worker(
+    connection: "socket.socket",
+    session: Session,
+    send_key: bytes,
+    receive_key: bytes,
+    batch: bytes,
+    watch: int,
+) -> int:
+    try:
+        # init needs none of this, and stays the smaller.
+        from roujiamo.proxy import worker
+
+        return worker.main(connection, session, send_key, receive_key, batch, watch)
+    except Exception:  # noqa: BLE001  (the process's last frame: a fault of ours is told, and init cleans up)
+        say("the worker failed, which is a fault in roujiamo:\n" + traceback.format_exc())
+        return 1
+
+
+def _wait_for_worker(pid: int) -> int:
+    """Pass signals on until the worker has ended; return the status to exit with."""
+    kill_at = None  # type: float | None
+    while True:
+        if kill_at is None:
+            number = signal.sigwait(WATCHED_SIGNALS)
+        else:
+            arrived = signal.sigtimedwait(WATCHED_SIGNALS, max(0.0, kill_at - time.monotonic()))
+            if arrived is None:
+                say("the worker did not end when asked to, and is killed")
+                os.kill(pid, signal.SIGKILL)
+                kill_at = None
+                continue
+            number = signal.Signals(arrived.si_signo)
+        if number == signal.SIGCHLD:
+            for ended, status in reap_children():
+                if ended == pid:
+                    return _exit_status(status)
+        elif number in ENDING_SIGNALS:
+            os.kill(pid, number)
+            if kill_at is None:
+                kill_at = time.monotonic() + WORKER_END_SECONDS
+
+
+def _exit_status(status: int) -> int:
+    if os.WIFSIGNALED(status):
+        say("the worker was killed by signal %d; ending what it ran" % os.WTERMSIG(status))
+        return 128 + os.WTERMSIG(status)
+    return os.WEXITSTATUS(status)
