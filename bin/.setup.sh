@@ -60,19 +60,18 @@ find_python() {
 # Debian splits ensurepip off into python3-venv: without it, any pip or virtualenv that is there will do.
 make_venv() {
     rm -rf "$venv"
-    if "$base_python" -c 'import venv, ensurepip' 2>/dev/null && "$base_python" -m venv "$venv" 2>/dev/null; then
+    if "$base_python" -c 'import venv, ensurepip' 2>/dev/null && "$base_python" -m venv "$venv" >/dev/null 2>&1; then
         return
     fi
     rm -rf "$venv"
-    if "$base_python" -m virtualenv --quiet "$venv" 2>/dev/null; then
+    if "$base_python" -m virtualenv --quiet "$venv" >/dev/null 2>&1; then
         return
     fi
     rm -rf "$venv"
-    if "$base_python" -m venv --without-pip "$venv" 2>/dev/null; then
-        # pip >= 22.3 can work on another interpreter's behalf.
-        if quietly "$base_python" -m pip --python "$venv/bin/python3" install --quiet pip; then
-            return
-        fi
+    # pip >= 22.3 can work on another interpreter's behalf.
+    if "$base_python" -c 'import pip' 2>/dev/null && "$base_python" -m venv --without-pip "$venv" >/dev/null 2>&1 &&
+        quietly "$base_python" -m pip --python "$venv/bin/python3" install --quiet pip; then
+        return
     fi
     rm -rf "$venv"
     die "Python $base_version ($base_python) can make no virtual environment with pip in it; on Debian and Ubuntu: apt install python3-venv"
