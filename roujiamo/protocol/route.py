@@ -1,9 +1,9 @@
 """Route: a channel that passes through, from a shim's connection to a proxy's and back.
 
 Runs in the broker (shim or proxy on one side, proxy on the other) and in a proxy's worker (in-task shim on one side,
-the broker on the other). Frames are passed on with the other side's number; both windows go end to end, so a route stores
-nothing, and what is on its way is bounded by what the two ends have granted. Trusts neither side: each frame is held
-against the channel's table, and against the window, before it is passed on.
+the broker on the other). Frames are passed on with the other side's number; both windows go end to end, so a route
+stores nothing, and what is on its way is bounded by what the two ends have granted. Trusts neither side: each frame is
+held against the channel's table, and against the window, before it is passed on.
 """
 
 from roujiamo.errors import ProtocolError
@@ -18,13 +18,16 @@ from roujiamo.protocol.channel import (
     decode_open,
     encode_reason,
 )
+from roujiamo.protocol.fields import pack_fields
 from roujiamo.protocol.frames import (
     CLOSE,
     DATA,
     EXTENDED_DATA,
     NAMES,
+    OPEN,
     OPEN_FAILURE,
     OPEN_OK,
+    VERSION,
     WINDOW,
     unpack_u32,
 )
@@ -69,10 +72,15 @@ class Route:
         self._credit_to_acceptor = 0
         self.state = REQUESTED
 
-    def connect(self, acceptor: "Sender", number: int) -> None:
-        """Say where the command runs. The caller sends the OPEN frame there itself."""
+    def connect(self, acceptor: "Sender", number: int, token: bytes = b"") -> None:
+        """Ask `acceptor` to run the command as its channel `number`; `token` is the one that it wants to see, if any.
+
+        The opener's own token was for this side of the route and stays here.
+        """
         self.acceptor = acceptor
         self.acceptor_number = number
+        window = b"%d" % self._credit_to_opener
+        acceptor.send_frame(OPEN, number, pack_fields(VERSION, self.host, self.command, token, window))
 
     def frame_from_opener(self, frame_type: int, payload: bytes) -> None:
         """Check a frame of the opener and pass it on. Raises ProtocolError; then `abort` both sides."""

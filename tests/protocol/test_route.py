@@ -32,7 +32,8 @@ class Passage:
         ((_, _, payload),) = frames.Decoder().receive_data(self.opener.data_to_send())
         self.route = Route(self.to_opener, 1, payload)
         self.route.connect(self.to_acceptor, 77)
-        self.acceptor.receive_frame(frames.OPEN, payload)
+        ((frame_type, _, payload),) = self.to_acceptor.take()
+        self.acceptor.receive_frame(frame_type, payload)
 
     def run(self) -> list[tuple[str, int, object]]:
         """Carry everything that is queued, through the route; return the events on both ends."""

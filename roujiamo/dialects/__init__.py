@@ -1,0 +1,22 @@
+"""Dialects: what each MPI launcher must be told so that it starts its daemons through `roujiamo-rsh`.
+
+Pure. One small module per MPI; `find` tells which one an mpiexec speaks from what `mpiexec --version` prints, never from
+names. A dialect is a module-level `Dialect`; adding an MPI is adding a module and a row to KNOWN.
+"""
+
+from __future__ import annotations
+
+from roujiamo.dialects import hydra, intel, open_mpi_4, open_mpi_5
+from roujiamo.dialects.dialect import AGENT, Dialect, LaunchHost, host_names
+
+KNOWN = (open_mpi_4.DIALECT, open_mpi_5.DIALECT, intel.DIALECT, hydra.DIALECT)
+
+__all__ = ["AGENT", "KNOWN", "Dialect", "LaunchHost", "find", "host_names"]
+
+
+def find(version_text: str) -> Dialect | None:
+    """Return the dialect of the mpiexec that prints `version_text` for --version; None for one that is not known."""
+    for dialect in KNOWN:
+        if dialect.recognises(version_text):
+            return dialect
+    return None

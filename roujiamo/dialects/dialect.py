@@ -1,0 +1,42 @@
+"""What all dialects have in common. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+AGENT = "roujiamo-rsh"
+
+
+@dataclass(frozen=True)
+class LaunchHost:
+    """One host as the launcher is told it: `name` (or a numeric alias), and how many processes it takes."""
+
+    name: str
+    slots: int
+
+
+def host_names(hosts: Sequence[LaunchHost]) -> str:
+    """Return the hosts as a list with commas."""
+    return ",".join(host.name for host in hosts)
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """One MPI's way of being told about hosts and the rsh agent.
+
+    `environment(hostfile, hosts, bind)`: the variables for its mpiexec. `hostfile_line(host)`: one line of the hostfile.
+    `processes(n)`: the option that asks for n processes. `versions`: patterns, of which one is found in what
+    `mpiexec --version` prints.
+    """
+
+    name: str
+    versions: tuple[str, ...]
+    hostfile_line: Callable[[LaunchHost], str]
+    environment: Callable[[str, Sequence[LaunchHost], bool], Mapping[str, str]]
+    processes: Callable[[int], list[str]]
+
+    def recognises(self, version_text: str) -> bool:
+        """Tell whether `version_text` is this MPI's."""
+        return any(re.search(pattern, version_text) for pattern in self.versions)

@@ -1,0 +1,67 @@
+"""The request for a session: all that a broker is told when it starts.
+
+Built by the program that wants the session (run, alloc, the shim without a wrapper), read by the broker from its
+control connection, never from its argv: it may hold a secret. The broker trusts it as far as its types.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+from roujiamo.errors import UsageError
+
+# Agents give a command executor 32 MB of the task's own; a daemon, the proxy and /dev/shm segments need the rest.
+DEFAULT_OVERHEAD_MEM = 128.0
+DEFAULT_MEM = 256.0
+DEFAULT_TIMEOUT_SECONDS = 300.0
+DEFAULT_RECONNECT_GRACE_SECONDS = 5.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class SessionRequest:
+    """What to allocate and how. Memory in MB, times in seconds."""
+
+    master: str
+    name: str
+    user: str
+    folder: str
+    owner_pid: int
+    role: str = "*"
+    principal: str | None = None
+    secret: str | None = field(default=None, repr=False)
+    nodes: int | None = None
+    processes: int | None = None
+    cpus_per_process: float = 1.0
+    mem_per_process: float = DEFAULT_MEM
+    overhead_cpus: float = 0.0
+    overhead_mem: float = DEFAULT_OVERHEAD_MEM
+    exclusive: bool = False
+    image: str | None = None
+    containerizer: str = "mesos"
+    uris: tuple[str, ...] = ()
+    environment: dict[str, str] = field(default_factory=dict, repr=False)
+    timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS
+    reconnect_grace_seconds: float = DEFAULT_RECONNECT_GRACE_SECONDS
+    callback_address: str | None = None
+    callback_ports: tuple[int, int] | None = None
+    verbosity: int = 0
+
+    def to_json(self) -> str:
+        """Return the request as one line of JSON."""
+        return json.dumps(dataclasses.asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> SessionRequest:
+        """Return the request that `to_json` gave. Raises UsageError where it is none."""
+        try:
+            values: dict[str, Any] = json.loads(text)
+            values["uris"] = tuple(values.get("uris", ()))
+            if values.get("callback_ports") is not None:
+                low, high = values["callback_ports"]
+                values["callback_ports"] = (int(low), int(high))
+            return cls(**values)
+        except (ValueError, TypeError) as error:
+            raise UsageError(f"the broker was not given a session request it can read: {error}") from error

@@ -1,0 +1,21 @@
+"""Starting one of our own programs as a process of its own.
+
+Layer 2; used by the programs that start others (they never import each other). The package that runs now is the one
+that is started, whether it is installed or a checkout, and whatever lies in the working directory: `python -m` would
+let a user's `json.py` there take the place of the library's.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+_START = (
+    "import runpy, sys; sys.path[0] = sys.argv.pop(1); "
+    "runpy.run_module(sys.argv.pop(1), run_name='__main__', alter_sys=True)"
+)
+
+
+def program_command(module: str, *arguments: str) -> list[str]:
+    """Return the argument list that runs `python -m module arguments…` with this package and this interpreter."""
+    return [sys.executable, "-c", _START, str(Path(__file__).resolve().parents[2]), module, *arguments]

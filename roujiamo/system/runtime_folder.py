@@ -1,0 +1,104 @@
+"""The folder of a user's sessions: sockets, hostfiles and logs of brokers, one sub-folder a session.
+
+Used by the broker, and by the programs that start or look for one. Trusts nothing that it finds in a shared temporary
+folder: the folder must be a real one, ours, and closed to everybody else. A session's folder is locked by its broker
+for as long as that lives, so what a killed broker left is recognised and swept by whoever comes next.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import stat
+import tempfile
+from pathlib import Path
+
+from roujiamo.errors import RoujiamoError
+
+# A unix socket's address holds 108 bytes with its closing zero (unix(7)).
+MAX_SOCKET_PATH = 107
+LOCK = "lock"
+SOCKET = "socket"
+
+
+def runtime_folder() -> Path:
+    """Return the user's folder for sessions, made where it is missing.
+
+    `ROUJIAMO_RUNTIME_DIR`, else `roujiamo` in `XDG_RUNTIME_DIR` (XDG Base Directory Specification) where that is ours,
+    else `roujiamo-UID` in the temporary folder. Raises RoujiamoError where it is not safe or cannot be made.
+    """
+    folder = _choose()
+    try:
+        folder.mkdir(mode=0o700, exist_ok=True)
+        state = os.lstat(folder)
+    except OSError as error:
+        raise RoujiamoError(
+            f"cannot make the folder for sessions {folder}: {error.strerror}; set ROUJIAMO_RUNTIME_DIR to another"
+        ) from error
+    if not stat.S_ISDIR(state.st_mode) or state.st_uid != os.geteuid() or state.st_mode & 0o077:
+        raise RoujiamoError(
+            f"{folder} is not a folder of yours alone (mode 0700); remove it or set ROUJIAMO_RUNTIME_DIR to another"
+        )
+    return folder
+
+
+def _choose() -> Path:
+    wanted = os.environ.get("ROUJIAMO_RUNTIME_DIR")
+    if wanted:
+        return Path(wanted).absolute()
+    xdg = os.environ.get("XDG_RUNTIME_DIR")
+    if xdg and os.path.isdir(xdg) and os.stat(xdg).st_uid == os.geteuid():
+        return Path(xdg) / "roujiamo"
+    return Path(tempfile.gettempdir()) / f"roujiamo-{os.geteuid()}"
+
+
+def check_socket_path(path: Path) -> None:
+    """Raise RoujiamoError where `path` is too long for a unix socket's address."""
+    if len(os.fsencode(path)) > MAX_SOCKET_PATH:
+        raise RoujiamoError(
+            f"the path {path} is too long for a unix socket ({MAX_SOCKET_PATH} bytes); set ROUJIAMO_RUNTIME_DIR to a "
+            "shorter one"
+        )
+
+
+class SessionFolder:
+    """One session's folder, held by its broker: `path` exists, mode 0700, locked, until `remove`."""
+
+    def __init__(self, path: Path) -> None:
+        """Make and lock it. Raises RoujiamoError."""
+        self.path = path
+        check_socket_path(path / SOCKET)
+        try:
+            path.mkdir(mode=0o700)
+            self._lock = os.open(path / LOCK, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise RoujiamoError(f"cannot make the session's folder {path}: {error.strerror}") from error
+        fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+    @property
+    def socket(self) -> Path:
+        """The path of the session's unix socket."""
+        return self.path / SOCKET
+
+    def remove(self) -> None:
+        """Remove the folder with all that is in it, and let the lock go."""
+        shutil.rmtree(self.path, ignore_errors=True)
+        os.close(self._lock)
+
+
+def sweep(folder: Path) -> None:
+    """Remove the session folders in `folder` whose broker is gone."""
+    for entry in folder.iterdir():
+        try:
+            lock = os.open(entry / LOCK, os.O_RDWR | os.O_CLOEXEC)
+        except OSError:
+            continue
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            continue
+        else:
+            shutil.rmtree(entry, ignore_errors=True)
+        finally:
+            os.close(lock)
