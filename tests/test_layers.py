@@ -30,6 +30,7 @@ LAYERS = {
     "roujiamo.session": 1,
     "roujiamo.system": 2,
     "roujiamo.pymesos_driver": 2,
+    "roujiamo.payload": 2,
     # What a broker needs to know of the proxy it starts: the task's command text, and the parcel that follows it.
     "roujiamo.proxy.bootstrap": 2,
     "roujiamo.proxy.welcome": 2,
