@@ -233,10 +233,10 @@ def _strip_port(destination: bytes, host: bytes, notes: "list[str]") -> bytes:
     host, _, path = host.partition(b"/")
     name, colon, port = host.rpartition(b":")
     if not colon or host[-1:] == b"]":
-        name, colon, port = host, b"", b""
+        name, port = host, b""
     if path or (b":" in name and name[:1] != b"["):
         raise ArgumentError("%s is not ssh://[user@]host[:port]" % show(destination))
-    if colon:
+    if port:
         if not port.isdigit() or len(port) > 5 or not 0 < int(port) < 65536:
             raise ArgumentError("%s has no valid port; leave it out" % show(destination))
         notes.append("the port %s is passed over: %s" % (port.decode(), NO_MEANING))

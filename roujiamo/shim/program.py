@@ -1,0 +1,113 @@
+"""main() of `roujiamo-rsh`: read the command line, find the session, relay one remote command, say what failed.
+
+Runs in the shim; the only module of it that prints. Trusts its user and the environment.
+"""
+
+import posix
+import select
+import sys
+
+from roujiamo.errors import RemoteCommandError, RoujiamoError
+from roujiamo.protocol.rsh import HELP, RUN, ArgumentError, Invocation, parse_arguments, show
+from roujiamo.shim.launcher import find_launcher
+from roujiamo.shim.relay import Relay
+from roujiamo.shim.session import connect, find_session, read_timeout
+from roujiamo.shim.signals import SignalPipe, Stopped
+from roujiamo.shim.streams import STDERR, STDOUT, fill_standard_descriptors
+
+MYPY = False
+if MYPY:
+    from types import TracebackType
+
+# The failures' own status (ssh(1), EXIT STATUS).
+FAILURE = RemoteCommandError.exit_status
+
+
+def main(arguments: "list[str]") -> int:
+    """Run `roujiamo-rsh` with the arguments behind its name; return its exit status."""
+    sys.excepthook = _on_bug
+    fill_standard_descriptors()
+    try:
+        invocation = parse_arguments([_to_bytes(argument) for argument in arguments])
+    except ArgumentError as error:
+        _say(str(error))
+        return error.exit_status
+    if invocation.action != RUN:
+        return _answer(invocation.action)
+    signals = SignalPipe()
+    try:
+        return _run(invocation, signals)
+    except Stopped as stop:
+        return stop.status
+    except RoujiamoError as error:
+        # stderr may be stuck, and Ctrl-C must work there too.
+        signals.release()
+        _say("%s: %s" % (show(invocation.host), error))
+        return error.exit_status if isinstance(error, RemoteCommandError) else FAILURE
+
+
+def _run(invocation: Invocation, signals: SignalPipe) -> int:
+    """Run the command in its session; return its exit status."""
+    host = show(invocation.host)
+
+    def note(sentence: str) -> None:
+        # A note is not worth waiting for.
+        if invocation.verbose and not invocation.quiet and _has_room(STDERR):
+            _say("%s: %s" % (host, sentence))
+
+    launcher = find_launcher()
+    if launcher is not None:
+        note("a launcher started this command, which ends with it")
+    for sentence in invocation.notes:
+        note(sentence)
+    environment = posix.environ
+    timeout_seconds = read_timeout(environment)
+    connection = connect(find_session(environment), signals, timeout_seconds)
+    note("asking the session for the host")
+    relay = Relay(connection, invocation, signals, launcher, timeout_seconds, note)
+    status = relay.run(environment.get(b"ROUJIAMO_TOKEN", b""))
+    note("the command ended with status %d" % status)
+    return status
+
+
+def _answer(action: str) -> int:
+    """Print what --help or --version ask for."""
+    from roujiamo.shim.help import HELP_TEXT, VERSION_TEXT
+
+    text = HELP_TEXT if action == HELP else VERSION_TEXT
+    try:
+        posix.write(STDOUT, text.encode())
+    except OSError:
+        return FAILURE
+    return 0
+
+
+def _say(sentence: str) -> None:
+    """Print one sentence, in one write: many shims share one stderr."""
+    try:
+        posix.write(STDERR, ("roujiamo-rsh: %s\n" % _one_line(sentence)).encode("utf-8", "backslashreplace"))
+    except OSError:
+        # There is nobody left to tell; the exit status says it.
+        pass
+
+
+def _one_line(sentence: str) -> str:
+    """Return the sentence without what could move a terminal's cursor: some of it came over the wire."""
+    return "".join(character if character.isprintable() else " " for character in sentence[:2000])
+
+
+def _has_room(descriptor: int) -> bool:
+    poll = select.poll()
+    poll.register(descriptor, select.POLLOUT)
+    return bool(poll.poll(0))
+
+
+def _to_bytes(argument: str) -> bytes:
+    """Return the argument as it was before the interpreter decoded it (os.fsencode, without os)."""
+    return argument.encode(sys.getfilesystemencoding(), "surrogateescape")
+
+
+def _on_bug(kind: "type[BaseException]", error: BaseException, trace: "TracebackType | None") -> None:
+    """Print the traceback as Python does, but end with 255: Python's 1 would pass for the command's."""
+    sys.__excepthook__(kind, error, trace)
+    posix._exit(FAILURE)
