@@ -63,5 +63,5 @@ class SessionRequest:
                 low, high = values["callback_ports"]
                 values["callback_ports"] = (int(low), int(high))
             return cls(**values)
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, AttributeError) as error:
             raise UsageError(f"the broker was not given a session request it can read: {error}") from error

@@ -1,0 +1,82 @@
+"""The folder of sessions: nobody else's, and swept of what dead brokers left."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from roujiamo.errors import RoujiamoError
+from roujiamo.system.runtime_folder import SessionFolder, check_socket_path, runtime_folder, sweep
+
+
+@pytest.fixture
+def chosen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder = tmp_path / "sessions"
+    monkeypatch.setenv("ROUJIAMO_RUNTIME_DIR", str(folder))
+    return folder
+
+
+def test_it_is_made_for_its_owner_alone(chosen: Path) -> None:
+    """Sockets in it are as good as a password."""
+    assert runtime_folder() == chosen
+    assert chosen.stat().st_mode & 0o777 == 0o700
+    assert runtime_folder() == chosen, "a second time it is there already"
+
+
+def test_an_open_folder_is_refused(chosen: Path) -> None:
+    """Somebody else may have made it first."""
+    chosen.mkdir(mode=0o755)
+    chosen.chmod(0o755)
+    with pytest.raises(RoujiamoError, match="not a folder of yours alone"):
+        runtime_folder()
+
+
+def test_a_link_in_its_place_is_refused(chosen: Path, tmp_path: Path) -> None:
+    """A link planted in a shared temporary folder leads where its owner wants."""
+    (tmp_path / "elsewhere").mkdir(mode=0o700)
+    chosen.symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(RoujiamoError, match="not a folder of yours alone"):
+        runtime_folder()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to give a folder to another user")
+def test_another_users_folder_is_refused(chosen: Path) -> None:
+    """Its owner could take the sockets away."""
+    chosen.mkdir(mode=0o700)
+    os.chown(chosen, 65534, 65534)
+    with pytest.raises(RoujiamoError, match="not a folder of yours alone"):
+        runtime_folder()
+
+
+def test_the_default_lies_in_xdg_runtime_dir_where_that_is_ours(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is on every desktop and login node with systemd, and is emptied at logout."""
+    monkeypatch.delenv("ROUJIAMO_RUNTIME_DIR", raising=False)
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    assert runtime_folder() == tmp_path / "roujiamo"
+
+
+def test_a_path_that_no_socket_address_holds_is_refused_with_the_way_out(tmp_path: Path) -> None:
+    """The system's own error would be `AF_UNIX path too long` at an unexpected place."""
+    with pytest.raises(RoujiamoError, match="set ROUJIAMO_RUNTIME_DIR to a shorter one"):
+        check_socket_path(tmp_path / ("x" * 100) / "socket")
+
+
+def test_sweeping_removes_what_a_killed_broker_left_and_nothing_else(chosen: Path) -> None:
+    """A living broker holds a lock that dies with it."""
+    folder = runtime_folder()
+    alive = SessionFolder(folder / "alive")
+    program = (
+        "import os, sys, pathlib; from roujiamo.system.runtime_folder import SessionFolder; "
+        "SessionFolder(pathlib.Path(sys.argv[1])); os.kill(os.getpid(), 9)"
+    )
+    subprocess.run([sys.executable, "-c", program, str(folder / "dead")], check=False, timeout=30)
+    assert (folder / "dead" / "lock").exists()
+    (folder / "not-a-session").mkdir()
+    sweep(folder)
+    assert sorted(entry.name for entry in folder.iterdir()) == ["alive", "not-a-session"]
+    alive.remove()
+    assert not (folder / "alive").exists()
