@@ -71,7 +71,7 @@ class Guardian:
     def _start(self, now: float) -> None:
         framework = self._framework
         teardown = Teardown(
-            framework.info, framework.credential, framework.find_masters, self._deadline - now
+            framework.info, framework.credential, framework.finder.find_all, self._deadline - now
         )
         stream = framework.stream
 

@@ -39,6 +39,8 @@ MAX_WAITING_CALLS = 1000
 FIRST_LINE_SECONDS = 60.0
 FLUSH_SECONDS = 1.0
 
+_log = logging.getLogger(__name__)
+
 _GONE = select.POLLHUP | select.POLLERR | select.POLLNVAL
 
 
@@ -168,21 +170,34 @@ class Program:
         """Work until the framework is torn down; return the exit status."""
         self._on_lines(lines)
         guardian = self._guardian
+        has_failed = False
         while guardian.status is None:
-            now = time.monotonic()
-            waits = [self._framework.tick(now), guardian.tick(now)]
-            if self._framework.ended_by is not None or _is_terminated:
-                guardian.begin(now)
-                waits.append(guardian.tick(now))
-            self._writer.flush()
-            if guardian.status is None:
-                self._wait(min(waits))
-                self._take_from_inbox()
+            try:
+                self._step()
+            except Exception as error:
+                # A mistake of ours must not leave the framework behind. If the end fails too, that is the end.
+                if guardian.has_begun:
+                    raise
+                _log.exception("the driver failed")
+                self._emit_error(f"the driver failed: {type(error).__name__}: {error}", is_fatal=True)
+                guardian.begin(time.monotonic())
+                has_failed = True
         self._inbox.release()
         _flush(self._writer)
         if guardian.sentence:
             print(f"roujiamo driver: {guardian.sentence}", file=sys.stderr)
-        return guardian.status
+        return 1 if has_failed else guardian.status
+
+    def _step(self) -> None:
+        now = time.monotonic()
+        seconds = min(self._framework.tick(now), self._guardian.tick(now))
+        if (self._framework.ended_by is not None or _is_terminated) and not self._guardian.has_begun:
+            self._guardian.begin(now)
+            seconds = 0.0
+        self._writer.flush()
+        if self._guardian.status is None:
+            self._wait(seconds)
+            self._take_from_inbox()
 
     @property
     def _is_stalled(self) -> bool:
