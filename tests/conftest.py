@@ -11,6 +11,7 @@ import ctypes
 import gc
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -30,6 +31,8 @@ def pytest_configure() -> None:
     for name in list(os.environ):
         if name.startswith("ROUJIAMO_") and not name.startswith("ROUJIAMO_TEST_"):
             del os.environ[name]
+    # The scripts in bin/ prefer the clone's .venv: what is tested is the interpreter that runs the tests.
+    os.environ["ROUJIAMO_PYTHON"] = sys.executable
 
 
 @pytest.fixture(autouse=True)

@@ -178,7 +178,8 @@ def is_agent_side(module: str) -> bool:
 
 
 def listed(problems: list[str]) -> None:
-    assert not problems, "\n" + "\n".join(problems)
+    # An import of several names counts once.
+    assert not problems, "\n" + "\n".join(dict.fromkeys(problems))
 
 
 def ours(module: str) -> Iterator[Import]:
