@@ -1,0 +1,42 @@
+"""A hostname of its own for an agent and everything that it starts: a UTS namespace (uts_namespaces(7)).
+
+Runs in an agent process, before it has threads. As root the namespace is enough; an ordinary user needs a user
+namespace around it, in which the uid and gid stay what they were, so that files and tasks look the same. Some systems
+allow neither: then the hostname stays the machine's, and the caller says so.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import socket
+from pathlib import Path
+
+_CLONE_NEWUTS = 0x04000000
+_CLONE_NEWUSER = 0x10000000
+
+
+def take_hostname(hostname: str) -> str | None:
+    """Give this process and its children `hostname`; return None, or why the system does not allow it."""
+    try:
+        if os.geteuid() == 0:
+            _unshare(_CLONE_NEWUTS)
+        else:
+            uid, gid = os.geteuid(), os.getegid()
+            _unshare(_CLONE_NEWUSER | _CLONE_NEWUTS)
+            # user_namespaces(7): an ordinary user may map its own ids alone, and the gid only without setgroups.
+            Path("/proc/self/setgroups").write_text("deny", encoding="ascii")
+            Path("/proc/self/uid_map").write_text(f"{uid} {uid} 1", encoding="ascii")
+            Path("/proc/self/gid_map").write_text(f"{gid} {gid} 1", encoding="ascii")
+        socket.sethostname(hostname)
+    except OSError as error:
+        return error.strerror or str(error)
+    return None
+
+
+def _unshare(flags: int) -> None:
+    # os.unshare came with Python 3.12.
+    library = ctypes.CDLL(None, use_errno=True)
+    if library.unshare(flags) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))

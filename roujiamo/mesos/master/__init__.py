@@ -1,0 +1,17 @@
+"""A Mesos master's state, as the local cluster's server keeps it. Pure code: the clock and randomness are arguments.
+
+Used by the process `python -m roujiamo.local` only. What it answers is what a recorded Mesos 1.11 answered.
+
+    http_api          one HTTP request in, one response out
+      scheduler_calls   a framework's calls (POST /api/v1/scheduler), their checks in the master's order
+        messages          JSON to the messages that the API knows, errors word for word
+        validation        what a framework and a task must look like
+        frameworks        SUBSCRIBE, disconnection, failover timeout, teardown
+        accepting         ACCEPT and DECLINE
+        offers            the allocator: who is offered which agent, filters, RESCIND
+        tasks             status updates with retries, KILL, RECONCILE
+      views             the read endpoints: /state, /slaves, /frameworks, /tasks, ...
+    agents            agents that come, go silent and go; pings
+    state             the records, the timers, and the actions that the server has to do
+    quantities        resources and their arithmetic
+"""

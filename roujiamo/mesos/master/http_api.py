@@ -1,0 +1,141 @@
+"""The master's HTTP endpoints: one request in, one response out.
+
+Part of the local master's state. The caller is anyone who can reach the port. Where the cluster has credentials, the
+scheduler API wants HTTP basic authentication, as `--authenticate_http_frameworks` of a real master; the read endpoints
+and the operator's /teardown stay open, as recorded.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hmac
+
+from roujiamo.mesos.master import frameworks, scheduler_calls, views
+from roujiamo.mesos.master.http_messages import (
+    TEXT,
+    Request,
+    Response,
+    json_response,
+    method_not_allowed,
+    not_found,
+    parse_query,
+    plain,
+)
+from roujiamo.mesos.master.messages import MalformedCall, parse_json
+from roujiamo.mesos.master.state import MasterState
+
+SCHEDULER_REALM = "mesos-master-scheduler"
+
+
+class HttpApi:
+    """Answers the requests to one master. `credentials` maps principals to secrets; None means that all may call."""
+
+    def __init__(self, state: MasterState, credentials: dict[str, str] | None, flags: dict[str, str]) -> None:
+        self._state = state
+        self._credentials = credentials
+        self._flags = flags
+
+    def answer(self, request: Request, now: float) -> Response:
+        """Do what `request` asks; never raises for what a client sent."""
+        path = request.path.removeprefix("/master") if request.path.startswith("/master/") else request.path
+        if path != "/":
+            path = path.rstrip("/")
+        if path == "/api/v1/scheduler":
+            return self._scheduler(request, now)
+        if path == "/teardown":
+            return self._teardown(request, now)
+        if path.startswith("/api/v1"):
+            return self._operator(request)
+        return self._read(path, request)
+
+    def _scheduler(self, request: Request, now: float) -> Response:
+        principal = None
+        if self._credentials is not None:
+            principal = _authenticate(request.headers.get("authorization"), self._credentials)
+            if principal is None:
+                headers = {"WWW-Authenticate": f'Basic realm="{SCHEDULER_REALM}"', "Content-Type": TEXT}
+                return Response(401, headers, b"401 Unauthorized.")
+        return scheduler_calls.answer(self._state, request, principal, now)
+
+    def _teardown(self, request: Request, now: float) -> Response:
+        """The operator's POST /teardown with `frameworkId=ID` in its body."""
+        if request.method != "POST":
+            return method_not_allowed(request.method, "POST")
+        fields = parse_query(request.body.decode("utf-8", "replace"))
+        if "frameworkId" not in fields:
+            return plain(400, "Missing 'frameworkId' query parameter in the request body")
+        framework = self._state.frameworks.get(fields["frameworkId"])
+        if framework is None:
+            return plain(400, "No framework found with specified ID")
+        frameworks.remove(self._state, framework, now)
+        return Response(200)
+
+    def _operator(self, request: Request) -> Response:
+        """The two calls of the v1 operator API that clients make to see whom they talk to."""
+        if request.method != "POST":
+            return method_not_allowed(request.method, "POST")
+        try:
+            call = parse_json(request.body)
+        except MalformedCall as problem:
+            return plain(400, str(problem))
+        kind = call.get("type") if isinstance(call, dict) else None
+        if kind == "GET_HEALTH":
+            return json_response({"type": kind, "get_health": {"healthy": True}})
+        if kind == "GET_VERSION":
+            return json_response({"type": kind, "get_version": {"version_info": views.BUILD}})
+        if kind == "GET_MASTER":
+            return json_response(
+                {"type": kind, "get_master": {"master_info": frameworks.master_info(self._state)}}
+            )
+        if not isinstance(kind, str):
+            return plain(400, "Failed to validate master::Call: Expecting 'type' to be present")
+        return plain(
+            501, f"The local cluster does not know the operator call {kind[:100]}; use the read endpoints"
+        )
+
+    def _read(self, path: str, request: Request) -> Response:
+        state, query = self._state, request.query
+        if path == "/version":
+            return json_response(views.BUILD, query)
+        if path == "/health":
+            return Response(200)
+        if path == "/redirect":
+            return Response(307, {"Location": f"//{state.ip}:{state.port}"})
+        if path == "/state":
+            return json_response(views.whole_state(state, self._flags), query)
+        if path == "/state-summary":
+            return json_response(views.state_summary(state), query)
+        if path == "/slaves":
+            return json_response(views.agents(state, query.get("slave_id")), query)
+        if path == "/frameworks":
+            return json_response(views.all_frameworks(state, query.get("framework_id")), query)
+        if path == "/tasks":
+            return json_response(views.all_tasks(state, query), query)
+        if path == "/roles":
+            return json_response(views.roles(state), query)
+        if path == "/flags":
+            return json_response({"flags": self._flags}, query)
+        if path in ("/quota", "/maintenance/schedule"):
+            return json_response({}, query)
+        if path == "/weights":
+            return json_response([], query)
+        if path.startswith("/files/"):
+            # The master shares no files; its own log would be one.
+            return plain(404, "")
+        return not_found()
+
+
+def _authenticate(header: str | None, credentials: dict[str, str]) -> str | None:
+    """The principal that an Authorization header proves (RFC 7617), or None."""
+    scheme, _, encoded = (header or "").partition(" ")
+    if scheme.lower() != "basic":
+        return None
+    try:
+        principal, _, secret = base64.b64decode(encoded.strip(), validate=True).decode().partition(":")
+    except (binascii.Error, ValueError):
+        return None
+    expected = credentials.get(principal)
+    if expected is None or not hmac.compare_digest(expected.encode(), secret.encode()):
+        return None
+    return principal

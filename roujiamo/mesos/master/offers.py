@@ -1,0 +1,197 @@
+"""The allocator: who is offered which agent, how long a refusal holds, and what is withdrawn.
+
+Part of the local master's state. An agent's free resources go to one framework at a time, to the one with the smallest
+dominant share (as Mesos's default sorter has it), unless it refused as much a short while ago. Frameworks that
+subscribe or revive, and agents that come, are served at once; resources that come back wait for the allocation
+interval. One pass costs (agents with free resources) x (frameworks).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from roujiamo.mesos.master.quantities import Quantities
+from roujiamo.mesos.master.state import ACTIVE, Agent, Filter, Framework, MasterState, Offer
+
+# The refusal of a call that names none (mesos.proto, Filters.refuse_seconds).
+DEFAULT_REFUSE_SECONDS = 5.0
+# A year: Mesos takes at most that, and 0 for a negative number.
+MAX_REFUSE_SECONDS = 365 * 86_400.0
+
+
+def allocate(state: MasterState, now: float) -> None:
+    """Offer what is free to whoever may have it, one OFFERS event for each framework that gets something."""
+    candidates = [
+        (framework, role)
+        for framework in state.frameworks.values()
+        if framework.is_connected
+        for role in framework.roles
+        if role not in framework.suppressed
+    ]
+    if not candidates:
+        return
+    agents = [agent for agent in state.free_agents.values() if agent.available.is_allocatable]
+    state.shuffle(agents)
+    granted: dict[str, list[dict[str, Any]]] = {}
+    for agent in agents:
+        order = (
+            sorted(candidates, key=lambda pair: _shares(state, *pair)) if len(candidates) > 1 else candidates
+        )
+        for framework, role in order:
+            if not _is_filtered(framework, agent, role, now):
+                offer = _make_offer(state, framework, agent, role)
+                granted.setdefault(framework.id, []).append(offer_as_json(state, offer))
+                break
+    for framework_id, offers in granted.items():
+        state.send(state.frameworks[framework_id], {"type": "OFFERS", "offers": {"offers": offers}})
+
+
+def allocate_soon(state: MasterState, now: float) -> None:
+    """Have an allocation happen at the next beat of the allocation interval."""
+    interval = state.settings.allocation_interval_seconds
+    beats = int((now - state.started_at) / interval) + 1
+    when = state.started_at + beats * interval
+    if state.allocation_at is None or state.allocation_at <= now:
+        state.allocation_at = when
+        state.timers.schedule(when, "allocation")
+
+
+def remove_offer(state: MasterState, offer: Offer, is_rescinded: bool = False) -> None:
+    """Take `offer` away and give its resources back to its agent; the framework is told if it is `is_rescinded`."""
+    framework = state.frameworks[offer.framework_id]
+    del framework.offers[offer.id]
+    framework.offered = framework.offered - offer.resources.scalars
+    agent = state.agents.get(offer.agent_id)
+    if agent is not None:
+        agent.offers.discard(offer.id)
+    _count(state, offer.role, offer.resources, is_more=False)
+    give_back(state, offer.agent_id, offer.resources)
+    if is_rescinded:
+        state.send(framework, {"type": "RESCIND", "rescind": {"offer_id": {"value": offer.id}}})
+
+
+def remove_all_offers(state: MasterState, framework: Framework) -> None:
+    """Take all offers of a framework away without a word."""
+    for offer in list(framework.offers.values()):
+        remove_offer(state, offer)
+
+
+def give_back(state: MasterState, agent_id: str, resources: Quantities) -> None:
+    """Let `resources` of an agent be free again (nothing happens where the agent is gone)."""
+    agent = state.agents.get(agent_id)
+    if agent is not None:
+        agent.available = agent.available + resources
+        note_availability(state, agent)
+
+
+def take(state: MasterState, agent: Agent, resources: Quantities) -> None:
+    """Let free `resources` of an agent be used."""
+    agent.available = agent.available - resources
+    note_availability(state, agent)
+
+
+def note_availability(state: MasterState, agent: Agent) -> None:
+    """Keep the index of agents that have something to offer."""
+    if agent.standing == ACTIVE and agent.available and agent.id in state.agents:
+        state.free_agents[agent.id] = agent
+    else:
+        state.free_agents.pop(agent.id, None)
+
+
+def count_use(
+    state: MasterState, framework: Framework, role: str, resources: Quantities, is_more: bool
+) -> None:
+    """Book resources that a framework's task starts or stops using."""
+    framework.used = framework.used + resources.scalars if is_more else framework.used - resources.scalars
+    _count(state, role, resources, is_more)
+
+
+def refuse(
+    state: MasterState,
+    framework: Framework,
+    agent_id: str,
+    role: str,
+    resources: Quantities,
+    filters: dict[str, Any],
+    now: float,
+) -> None:
+    """Remember that a framework does not want `resources` of that agent, nor less, for the call's `refuse_seconds`.
+
+    A filter holds at least until the next allocation (mesos.proto, Filters).
+    """
+    seconds = min(max(filters.get("refuse_seconds", DEFAULT_REFUSE_SECONDS), 0.0), MAX_REFUSE_SECONDS)
+    if seconds and resources:
+        expires = now + max(seconds, state.settings.allocation_interval_seconds)
+        entries = framework.filters.setdefault((agent_id, role), [])
+        entries[:] = [one for one in entries if one.expires_at > now]
+        entries.append(Filter(resources, expires))
+        state.timers.schedule(expires, "filter")
+    allocate_soon(state, now)
+
+
+def clear_filters(framework: Framework, roles: tuple[str, ...]) -> None:
+    """REVIVE: forget what was refused for `roles`."""
+    for key in [key for key in framework.filters if key[1] in roles]:
+        del framework.filters[key]
+
+
+def drop_filters_of_agent(state: MasterState, agent_id: str) -> None:
+    """An agent is gone: nobody needs to refuse it any more."""
+    for framework in state.frameworks.values():
+        for role in framework.roles:
+            framework.filters.pop((agent_id, role), None)
+
+
+def offer_as_json(state: MasterState, offer: Offer) -> dict[str, Any]:
+    """The v1 Offer object. Only MULTI_ROLE frameworks are shown allocation_info."""
+    agent = state.agents[offer.agent_id]
+    is_multi_role = state.frameworks[offer.framework_id].is_multi_role
+    entry: dict[str, Any] = {
+        "id": {"value": offer.id},
+        "framework_id": {"value": offer.framework_id},
+        "agent_id": {"value": offer.agent_id},
+        "hostname": agent.hostname,
+        "url": {
+            "scheme": "http",
+            "address": {"hostname": agent.hostname, "ip": agent.ip, "port": agent.port},
+            "path": "/slave(1)",
+        },
+        "resources": offer.resources.as_json(offer.role if is_multi_role else None),
+    }
+    if agent.attributes:
+        entry["attributes"] = agent.attributes
+    if is_multi_role:
+        entry["allocation_info"] = {"role": offer.role}
+    return entry
+
+
+def _make_offer(state: MasterState, framework: Framework, agent: Agent, role: str) -> Offer:
+    offer = Offer(state.new_offer_id(), framework.id, agent.id, role, agent.available.in_offer_order())
+    framework.offers[offer.id] = offer
+    framework.offered = framework.offered + offer.resources.scalars
+    agent.offers.add(offer.id)
+    _count(state, role, offer.resources, is_more=True)
+    take(state, agent, offer.resources)
+    return offer
+
+
+def _is_filtered(framework: Framework, agent: Agent, role: str, now: float) -> bool:
+    entries = framework.filters.get((agent.id, role), ())
+    return any(one.expires_at > now and one.resources.contains(agent.available) for one in entries)
+
+
+def _count(state: MasterState, role: str, resources: Quantities, is_more: bool) -> None:
+    counted = state.role_allocations.get(role, Quantities())
+    state.role_allocations[role] = counted + resources.scalars if is_more else counted - resources.scalars
+
+
+def _shares(state: MasterState, framework: Framework, role: str) -> tuple[float, float, float]:
+    """Sort key: the role's dominant share, then the framework's, then who came first."""
+    in_role = _dominant(state, state.role_allocations.get(role, Quantities()))
+    own = _dominant(state, framework.used + framework.offered)
+    return in_role, own, framework.registered_at
+
+
+def _dominant(state: MasterState, allocated: Quantities) -> float:
+    shares = [allocated.scalar(name) / value for name, value in state.total if isinstance(value, int)]
+    return max(shares, default=0.0)
