@@ -31,6 +31,7 @@ from roujiamo.proxy.init import ENDING_SIGNALS, WATCHED_SIGNALS
 from roujiamo.proxy.log import say
 from roujiamo.proxy.relay import ShimListener
 from roujiamo.proxy.settings import Settings
+from roujiamo.system import processes
 
 MYPY = False
 if MYPY:
@@ -56,6 +57,8 @@ def main(
     watch: int,
 ) -> int:
     """Work until the session ends; return the exit status. `watch`: a pipe that closes when init ends."""
+    # Orphans come here, not to init: so that they are found when it is init that has been killed.
+    session.has_subreaper = processes.become_subreaper()
     worker = Worker(connection, session, send_key, receive_key, watch)
     try:
         worker.start(batch)
@@ -99,7 +102,7 @@ class Worker:
         self._running = {}  # type: dict[int, RemoteCommand]
         self._numbers = itertools.count(1)
         self._timers = []  # type: list[tuple[float, int, Callable[[], None]]]
-        self._was_congested = False
+        self._has_held_back = False
         self.selector.register(watch, selectors.EVENT_READ, self._on_init_gone)
         self._wake_up = _watch_signals()
         self.selector.register(self._wake_up, selectors.EVENT_READ, self._on_signal)
@@ -134,7 +137,7 @@ class Worker:
         try:
             while True:
                 self.broker.flush()
-                self._update_congestion()
+                self._let_go_on()
                 deadline = self.broker.deadline
                 if self._timers:
                     deadline = min(deadline, self._timers[0][0])
@@ -154,8 +157,10 @@ class Worker:
 
     @property
     def is_congested(self) -> bool:
-        """Whether the broker takes less than this host has for it."""
-        return self.broker.is_congested
+        """Whether the broker takes less than this host has for it. Who is told so is updated when that has changed."""
+        is_congested = self.broker.is_congested
+        self._has_held_back = self._has_held_back or is_congested
+        return is_congested
 
     def send_frame(self, frame_type: int, channel: int, payload: bytes = b"") -> None:
         """Queue one frame for the broker."""
@@ -172,13 +177,13 @@ class Worker:
         if command.channel.state == CLOSED:
             self._commands.pop(command.channel.number, None)
 
-    def _update_congestion(self) -> None:
-        is_congested = self.is_congested
-        if self._was_congested and not is_congested:
+    def _let_go_on(self) -> None:
+        """Have those read on that were held back, once there is room again."""
+        if self._has_held_back and not self.broker.is_congested:
+            self._has_held_back = False
             for command in list(self._commands.values()):
                 command.update()
             self._shims.update()
-        self._was_congested = is_congested
 
     def _on_frame(self, frame_type: int, channel: int, payload: bytes) -> None:
         if channel == 0:
