@@ -7,14 +7,15 @@ VERSION_TEXT = "roujiamo-rsh %s\n" % __version__
 HELP_TEXT = """\
 usage: roujiamo-rsh [ssh's options] [user@]HOST COMMAND [ARGUMENT...]
 
-Runs COMMAND, through `sh -c`, on a host of the current roujiamo session: in the
-Mesos task that holds the session's share of that host. MPI launchers use it in
-the place of ssh or rsh.
+Runs COMMAND, through `sh -c`, on a host of the current roujiamo session: in
+the Mesos task that holds the session's share of that host. MPI launchers use it
+in the place of ssh or rsh.
 
-It behaves as ssh does: the words of COMMAND are joined by blanks, stdin is passed
-on until its end, stdout and stderr stay apart, and HOST may be ssh://user@host:port.
-The signals INT, TERM, HUP, QUIT, USR1 and USR2 go to the command; a second INT or
-TERM within 2 seconds ends roujiamo-rsh, and with it the command.
+It behaves as ssh does: the words of COMMAND are joined by blanks, stdin is
+passed on until its end, stdout and stderr stay apart, and HOST may be
+ssh://user@host:port. The signals INT, TERM, HUP, QUIT, USR1 and USR2 go to the
+command; a second INT or TERM within 2 seconds ends roujiamo-rsh, and with it
+the command. Started by an MPI launcher, it ends with that launcher.
 
 options:
   -n          stdin is empty
@@ -33,6 +34,7 @@ environment:
   ROUJIAMO_PYTHON   the Python, 3.6 or newer, to run with
 
 exit status:
-  the command's; 128 + n where signal n ended it; 141 where stdout's reader went
-  away; 255, with one sentence on stderr, where roujiamo-rsh itself failed.
+  the command's; 128 + n where signal n ended it, or roujiamo-rsh; 141 where
+  stdout's reader went away; 255, with one sentence on stderr, where
+  roujiamo-rsh itself failed.
 """

@@ -36,14 +36,20 @@ def main(arguments: "list[str]") -> int:
         return _answer(invocation.action)
     signals = SignalPipe()
     try:
+        signals.catch()
         return _run(invocation, signals)
     except Stopped as stop:
         return stop.status
     except RoujiamoError as error:
-        # stderr may be stuck, and Ctrl-C must work there too.
-        signals.release()
-        _say("%s: %s" % (show(invocation.host), error))
-        return error.exit_status if isinstance(error, RemoteCommandError) else FAILURE
+        sentence = str(error)
+        status = error.exit_status if isinstance(error, RemoteCommandError) else FAILURE
+    except OSError as error:
+        sentence = "a system call failed: %s; look at the limits (`ulimit -a`)" % error.strerror
+        status = FAILURE
+    # stderr may be stuck, and Ctrl-C must work there too.
+    signals.release()
+    _say("%s: %s" % (show(invocation.host), sentence))
+    return status
 
 
 def _run(invocation: Invocation, signals: SignalPipe) -> int:
@@ -110,4 +116,6 @@ def _to_bytes(argument: str) -> bytes:
 def _on_bug(kind: "type[BaseException]", error: BaseException, trace: "TracebackType | None") -> None:
     """Print the traceback as Python does, but end with 255: Python's 1 would pass for the command's."""
     sys.__excepthook__(kind, error, trace)
+    if sys.stderr is not None:
+        sys.stderr.flush()
     posix._exit(FAILURE)

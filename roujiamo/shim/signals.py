@@ -31,10 +31,13 @@ class SignalPipe:
     """Collects the forwarded signals; `descriptor` is readable when `take` has some to return."""
 
     def __init__(self) -> None:
-        """Install the handlers. A signal that is ignored, as under nohup(1), stays so (ssh does the same)."""
-        self.descriptor, self._write_end = posix.pipe2(posix.O_NONBLOCK | posix.O_CLOEXEC)
-        _signal.set_wakeup_fd(self._write_end)
+        self.descriptor = -1
         self._handled = []  # type: list[int]
+
+    def catch(self) -> None:
+        """Install the handlers. A signal that is ignored, as under nohup(1), stays so (ssh does the same)."""
+        self.descriptor, write_end = posix.pipe2(posix.O_NONBLOCK | posix.O_CLOEXEC)
+        _signal.set_wakeup_fd(write_end)
         for number in FORWARDED:
             if _signal.getsignal(number) == _signal.SIG_DFL:
                 _signal.signal(number, _do_nothing)

@@ -14,6 +14,7 @@ import socket
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 from roujiamo.errors import ProtocolError
 from roujiamo.protocol.channel import ACCEPTOR, CLOSED, OPEN_STATE, Channel
@@ -21,7 +22,6 @@ from roujiamo.protocol.frames import (
     CLOSE,
     DATA,
     EOF,
-    EXTENDED_DATA,
     INITIAL_WINDOW,
     MAX_DATA,
     OPEN,
@@ -48,6 +48,7 @@ class Connection:
         self.stdin_ended = False
         self.outputs: dict[int, str] = {}
         self.reported = False
+        self.on_closed = b""
 
     def serve(self) -> None:
         """Run until the command and its output have ended, or the shim is gone."""
@@ -127,9 +128,11 @@ class Connection:
             return
         self.channel.accept()
         if host == b"overrun":
+            # The command is the file that says that the shim has closed the channel.
+            self.on_closed = command
             self.send()
             for _ in range(INITIAL_WINDOW // MAX_DATA + 1):
-                self.connection.sendall(encode(EXTENDED_DATA, 1, b"x" * MAX_DATA))
+                self.connection.sendall(encode(DATA, 1, b"x" * MAX_DATA))
             return
         if host == b"lost":
             self.channel.send_data(b"so far\n")
@@ -194,6 +197,8 @@ class Connection:
 
     def end(self) -> None:
         """Kill what still runs of the command."""
+        if self.on_closed:
+            Path(os.fsdecode(self.on_closed)).touch()
         if self.process is None:
             return
         with contextlib.suppress(ProcessLookupError):

@@ -1,0 +1,101 @@
+"""Whose end is the shim's end: an MPI launcher's is, a person's shell's is not."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.shim.session import RSH, environment_of
+from tests.support import is_alive, running, until
+
+# A launcher as far as /proc shows: a process of that name with the shim as its child.
+PARENT = """
+import subprocess, sys
+shim = subprocess.Popen(sys.argv[1:], stdin=subprocess.DEVNULL)
+print("shim", shim.pid, flush=True)
+shim.wait()
+"""
+
+
+def parent_called(name: str, folder: Path) -> list[str]:
+    """Return the start of an argv that runs PARENT as a process of that name."""
+    program = folder / name
+    # A script's name is its process's name (execve(2)).
+    program.write_text(f"#!{sys.executable}\n{PARENT}")
+    program.chmod(0o755)
+    return [str(program)]
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["mpiexec", "mpirun", "orterun", "orted", "prterun", "prted", "prte", "mpiexec.hydra", "hydra_pmi_proxy"],
+)
+def test_the_shim_ends_with_its_launcher(server: str, tmp_path: Path, name: str) -> None:
+    """mpirun dies without ending its agents; each would keep its daemon, and the daemon its task."""
+    pid_file = tmp_path / "pid"
+    argv = [*parent_called(name, tmp_path), RSH, "host", f"echo $$ >{pid_file}; echo ready; exec sleep 1000"]
+    with running(argv, ready="ready", environment=environment_of(server)) as launcher:
+        shim = int(launcher.output().split("shim ")[1].split()[0])
+        launcher.process.kill()
+        launcher.wait()
+        until(lambda: not is_alive(shim), what="the shim's end")
+        until(lambda: not is_alive(int(pid_file.read_text())), what="the command's end")
+        assert launcher.errors() == ""
+
+
+def test_it_ends_while_it_still_waits_for_its_host(server: str, tmp_path: Path) -> None:
+    """mpiexec is most often cancelled when nothing seems to happen."""
+    argv = [*parent_called("mpiexec", tmp_path), RSH, "-v", "silent", "true"]
+    with running(argv, ready="shim", environment=environment_of(server)) as launcher:
+        shim = int(launcher.ready_line.split()[1])
+        until(lambda: "asking the session" in launcher.errors(), what="the request")
+        launcher.process.kill()
+        launcher.wait()
+        until(lambda: not is_alive(shim), what="the shim's end")
+
+
+def test_it_ends_with_its_launcher_without_pidfds_too(server: str, tmp_path: Path, python: str) -> None:
+    """Python 3.6 has none."""
+    argv = [*parent_called("orted", tmp_path), RSH, "host", "echo ready; exec sleep 1000"]
+    with running(argv, ready="ready", environment=environment_of(server, python)) as launcher:
+        shim = int(launcher.output().split("shim ")[1].split()[0])
+        launcher.process.kill()
+        launcher.wait()
+        until(lambda: not is_alive(shim), what="the shim's end")
+
+
+def test_by_hand_it_outlives_its_shell(server: str, tmp_path: Path) -> None:
+    """`roujiamo-rsh host command &` and `exit` is a thing that ssh users do."""
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    argv = [*parent_called("bash", tmp_path), RSH, "host", f"echo ready; read x <{fifo}; echo late"]
+    with running(argv, ready="ready", environment=environment_of(server)) as shell:
+        shim = int(shell.output().split("shim ")[1].split()[0])
+        shell.process.kill()
+        shell.wait()
+        fifo.write_text("go\n")
+        until(lambda: shell.output().endswith("late\n"), what="the late output")
+        until(lambda: not is_alive(shim), what="the shim's own end")
+
+
+def test_a_launcher_behind_a_link_is_known_by_its_program(server: str, tmp_path: Path) -> None:
+    """A site may call its mpiexec anything; /proc/PID/exe leads to the file."""
+    real = tmp_path / "orterun"
+    shutil.copy(os.path.realpath(sys.executable), real)
+    (tmp_path / "launch").symlink_to(real)
+    home = os.path.dirname(os.path.dirname(os.path.realpath(sys.executable)))
+    argv = [str(tmp_path / "launch"), "-c", PARENT, RSH, "host", "echo ready; exec sleep 1000"]
+    environment = {**environment_of(server), "PYTHONHOME": home}
+    if subprocess.run([*argv[:2], "pass"], env=environment, capture_output=True, timeout=60).returncode:
+        pytest.skip("this interpreter does not run as a copy")
+    with running(argv, ready="ready", environment=environment) as launcher:
+        shim = int(launcher.output().split("shim ")[1].split()[0])
+        launcher.process.send_signal(signal.SIGKILL)
+        launcher.wait()
+        until(lambda: not is_alive(shim), what="the shim's end")
