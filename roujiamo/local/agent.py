@@ -22,13 +22,14 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from roujiamo.local import agent_http, sandbox
+from roujiamo.local.children import end_adopted, end_descendants, reap
 from roujiamo.local.executor import Order, execute
 from roujiamo.local.http_server import HttpServer
 from roujiamo.local.links import Link
 from roujiamo.local.namespaces import take_hostname
 from roujiamo.mesos.master.quantities import Quantities
 from roujiamo.mesos.master.state import TERMINAL_STATES
-from roujiamo.system.processes import become_subreaper, descendants, end_all, running_processes
+from roujiamo.system.processes import become_subreaper
 
 # The command executor's time between SIGTERM and SIGKILL (mesos.proto, KillPolicy).
 DEFAULT_GRACE_SECONDS = 3.0
@@ -48,6 +49,8 @@ class AgentOptions:
     is_temporary: bool
     total: Quantities
     attributes: list[dict[str, Any]]
+    # Why there is no hostname of its own, where there cannot be one.
+    namespace_problem: str | None
 
 
 @dataclass
@@ -87,7 +90,7 @@ def run_agent(options: AgentOptions, master: socket.socket) -> NoReturn:
     except KeyboardInterrupt:
         pass
     finally:
-        _end_everything(0.0)
+        end_descendants(0.0)
         if options.is_temporary:
             shutil.rmtree(options.work_dir, ignore_errors=True)
             with contextlib.suppress(OSError):
@@ -105,7 +108,7 @@ class _Agent:
         self._agent_id = ""
         self._address = ""
         self._started_at = time.time()
-        self._namespace_problem: str | None = None
+        self._namespace_problem = options.namespace_problem
         self._stop = asyncio.Event()
         self._all_over = asyncio.Event()
         self._stop_grace_seconds = 0.0
@@ -117,7 +120,9 @@ class _Agent:
         loop.add_signal_handler(signal.SIGCHLD, self._on_child_ended)
         for number in (signal.SIGTERM, signal.SIGUSR1):
             loop.add_signal_handler(number, self._unregister)
-        self._namespace_problem = take_hostname(self._options.hostname)
+        signal.pthread_sigmask(signal.SIG_SETMASK, ())
+        if self._namespace_problem is None:
+            self._namespace_problem = take_hostname(self._options.hostname)
         family = socket.AF_INET6 if ":" in self._options.host else socket.AF_INET
         listener = socket.create_server((self._options.host, 0), family=family)
         host, port = listener.getsockname()[:2]
@@ -294,28 +299,8 @@ class _Agent:
 
     def _on_child_ended(self) -> None:
         """Reap; and kill what a killed executor left, which is ours since."""
-        was_killed = False
-        while True:
-            try:
-                pid, status = os.waitpid(-1, os.WNOHANG)
-            except ChildProcessError:
-                break
-            if pid == 0:
-                break
-            was_killed |= status != 0
-        if was_killed:
-            end_all(self._strays, 0.0, kill_seconds=1.0, reap=_reap_all)
-
-    def _strays(self) -> list[Any]:
-        """Our children that are no executors, and all that descends from them."""
-        running = running_processes()
-        executors = {run.executor_pid for run in self._runs.values()}
-        strays = [
-            process
-            for process in running.values()
-            if process.parent == os.getpid() and process.pid not in executors
-        ]
-        return strays + [one for stray in strays for one in descendants(stray.pid, running)]
+        if any(status != 0 for _, status in reap()):
+            end_adopted({run.executor_pid for run in self._runs.values()})
 
     async def _end_tasks(self) -> None:
         """Kill every task and wait for its end, a little longer than the grace."""
@@ -350,16 +335,3 @@ def _container_problem(info: dict[str, Any]) -> tuple[str, str, str] | None:
         text = f"Failed to launch container: Unsupported container image type: {image.get('type')}"
         return "TASK_FAILED", text, "REASON_CONTAINER_LAUNCH_FAILED"
     return None
-
-
-def _end_everything(grace_seconds: float) -> None:
-    end_all(lambda: descendants(os.getpid(), running_processes()), grace_seconds, reap=_reap_all)
-
-
-def _reap_all() -> None:
-    while True:
-        try:
-            if os.waitpid(-1, os.WNOHANG)[0] == 0:
-                return
-        except ChildProcessError:
-            return

@@ -28,14 +28,16 @@ from typing import Any
 
 from roujiamo.errors import LocalClusterError
 from roujiamo.local.agent import AgentOptions, run_agent
+from roujiamo.local.children import end_adopted, end_descendants, reap
 from roujiamo.local.http_server import HttpConnection, HttpServer
 from roujiamo.local.links import Link
+from roujiamo.local.namespaces import why_no_hostnames
 from roujiamo.mesos.master import agents, frameworks
 from roujiamo.mesos.master.http_api import HttpApi
 from roujiamo.mesos.master.http_messages import Request, Response, compact
 from roujiamo.mesos.master.quantities import Quantities
 from roujiamo.mesos.master.state import CloseStream, Event, MasterState, Settings, ToAgent
-from roujiamo.system.processes import become_subreaper, descendants, end_all, running_processes
+from roujiamo.system.processes import become_subreaper
 
 # Until every agent has said that it is there.
 START_SECONDS = 30.0
@@ -43,6 +45,8 @@ START_SECONDS = 30.0
 STOP_SECONDS = 6.0
 # What an agent that was killed leaves kills itself within this time; then it is killed.
 STRAY_SECONDS = 2.0
+
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 @dataclass(frozen=True)
@@ -85,10 +89,15 @@ def run_cluster(options: ClusterOptions) -> None:
         if options.work_dir is None:
             # Tasks of other users must reach their sandboxes below.
             work_dir.chmod(0o711)
-        processes = [_fork_agent(options, work_dir, number) for number in range(1, options.agents + 1)]
+        # Until the event loop takes these signals: a cluster half begun must be ended as a whole one.
+        signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
+        problem = why_no_hostnames()
+        processes = [
+            _fork_agent(options, work_dir, problem, number) for number in range(1, options.agents + 1)
+        ]
         asyncio.run(_Cluster(options, processes, listener).run())
     finally:
-        end_all(lambda: descendants(os.getpid(), running_processes()), 0.0, reap=_reap_all)
+        end_descendants(0.0)
         if options.work_dir is None:
             shutil.rmtree(work_dir, ignore_errors=True)
 
@@ -105,7 +114,7 @@ def _listen(options: ClusterOptions) -> socket.socket:
         ) from error
 
 
-def _fork_agent(options: ClusterOptions, work_dir: Path, number: int) -> _AgentProcess:
+def _fork_agent(options: ClusterOptions, work_dir: Path, problem: str | None, number: int) -> _AgentProcess:
     hostname = f"{options.name_prefix}{number}"
     agent_options = AgentOptions(
         hostname=hostname,
@@ -114,6 +123,7 @@ def _fork_agent(options: ClusterOptions, work_dir: Path, number: int) -> _AgentP
         is_temporary=options.work_dir is None,
         total=options.total,
         attributes=options.attributes,
+        namespace_problem=problem,
     )
     try:
         agent_options.work_dir.mkdir(parents=True, exist_ok=True)
@@ -151,9 +161,10 @@ class _Cluster:
 
     async def run(self) -> None:
         loop = asyncio.get_running_loop()
-        loop.add_signal_handler(signal.SIGCHLD, _reap_all)
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        loop.add_signal_handler(signal.SIGCHLD, reap)
+        for number in STOP_SIGNALS:
             loop.add_signal_handler(number, self._stop.set)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
         if self._options.owner_fd is not None:
             loop.add_reader(self._options.owner_fd, self._on_owner)
         try:
@@ -231,14 +242,7 @@ class _Cluster:
             asyncio.get_running_loop().call_later(STRAY_SECONDS, self._kill_strays)
 
     def _kill_strays(self) -> None:
-        end_all(self._strays, 0.0, kill_seconds=1.0, reap=_reap_all)
-
-    def _strays(self) -> list[Any]:
-        """Our children that are no agents, and all that descends from them."""
-        running = running_processes()
-        known = {process.pid for process in self._processes if not process.gone.is_set()}
-        strays = [one for one in running.values() if one.parent == os.getpid() and one.pid not in known]
-        return strays + [one for stray in strays for one in descendants(stray.pid, running)]
+        end_adopted({process.pid for process in self._processes if not process.gone.is_set()})
 
     async def _wait_for_agents(self) -> None:
         async def all_ready() -> None:
@@ -350,12 +354,3 @@ def _flags(options: ClusterOptions, port: int) -> dict[str, str]:
         "min_allocatable_resources": "cpus:0.01|mem:32",
         "port": str(port),
     }
-
-
-def _reap_all() -> None:
-    while True:
-        try:
-            if os.waitpid(-1, os.WNOHANG)[0] == 0:
-                return
-        except ChildProcessError:
-            return

@@ -22,16 +22,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
+from roujiamo.local.children import end_descendants, own_descendants, reap
 from roujiamo.local.fetcher import fetch_all
 from roujiamo.local.sandbox import User
-from roujiamo.system.processes import (
-    become_subreaper,
-    descendants,
-    end_all,
-    running_processes,
-    signal_all,
-    signal_at_parents_end,
-)
+from roujiamo.system.processes import become_subreaper, signal_all, signal_at_parents_end
 
 # The time between SIGTERM and SIGKILL when nobody is there any more to wish for another one.
 ORPHANED_GRACE_SECONDS = 0.5
@@ -62,7 +56,7 @@ def execute(order: Order, agent: socket.socket) -> NoReturn:
     except BaseException as problem:  # noqa: BLE001  nothing may return into the agent's code from here
         _say(order, f"executor: {type(problem).__name__}: {problem}")
     finally:
-        end_all(_own_descendants, 0.0, reap=_reap_all)
+        end_descendants(0.0)
         os._exit(status)
 
 
@@ -118,7 +112,7 @@ class _Executor:
         status = wait()
         self._kill_at = None
         # The task is over when its first process is: nothing of it may outlive the update that says so.
-        end_all(_own_descendants, 0.0, reap=_reap_all)
+        end_descendants(0.0)
         self._report_end(status)
 
     def _start(self, act: Callable[[], int]) -> None:
@@ -136,16 +130,7 @@ class _Executor:
 
     def _reap(self) -> int | None:
         """Reap whoever has ended; return the child's wait status if it was among them."""
-        found = None
-        while True:
-            try:
-                pid, status = os.waitpid(-1, os.WNOHANG)
-            except ChildProcessError:
-                return found
-            if pid == 0:
-                return found
-            if pid == self._child:
-                found = status
+        return next((status for pid, status in reap() if pid == self._child), None)
 
     def _timeout(self) -> float | None:
         """Milliseconds until something is due."""
@@ -160,12 +145,12 @@ class _Executor:
             self._kill(3.0)
         if self._kill_at is not None and now >= self._kill_at:
             self._kill_at = now + 0.2
-            signal_all(_own_descendants(), signal.SIGKILL)
+            signal_all(own_descendants(), signal.SIGKILL)
 
     def _listen(self) -> None:
         data = self._agent.recv(65_536)
         if not data:
-            end_all(_own_descendants, ORPHANED_GRACE_SECONDS, reap=_reap_all)
+            end_descendants(ORPHANED_GRACE_SECONDS)
             os._exit(1)
         *lines, self._received = (self._received + data).split(b"\n")
         for line in lines:
@@ -176,7 +161,7 @@ class _Executor:
             self._kill(message["grace_seconds"])
 
     def _kill(self, grace_seconds: float) -> None:
-        signal_all(_own_descendants(), signal.SIGTERM)
+        signal_all(own_descendants(), signal.SIGTERM)
         when = time.monotonic() + grace_seconds
         self._kill_at = when if self._kill_at is None else min(when, self._kill_at)
 
@@ -254,19 +239,6 @@ def _forget_parent(agent: socket.socket) -> None:
         os.dup2(null, descriptor)
     os.close(null)
     agent.setblocking(True)
-
-
-def _own_descendants() -> list[Any]:
-    return descendants(os.getpid(), running_processes())
-
-
-def _reap_all() -> None:
-    while True:
-        try:
-            if os.waitpid(-1, os.WNOHANG)[0] == 0:
-                return
-        except ChildProcessError:
-            return
 
 
 def _drain(descriptor: int) -> None:

@@ -6,14 +6,9 @@ stderr. The URIs come from a framework. What a Mesos fetcher does beyond that (c
 
 from __future__ import annotations
 
-import gzip
 import os
 import shutil
 import sys
-import tarfile
-import urllib.error
-import urllib.request
-import zipfile
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -33,7 +28,7 @@ def fetch_all(uris: list[dict[str, Any]], directory: Path) -> int:
     for uri in uris:
         try:
             _fetch(uri, directory)
-        except (FetchError, OSError, tarfile.TarError, zipfile.BadZipFile, ValueError) as error:
+        except Exception as error:  # noqa: BLE001  whatever a strange archive or server causes, it is this URI's fault
             sys.stderr.write(f"Failed to fetch '{uri['value']}': {error}\n")
             sys.stderr.flush()
             return 1
@@ -71,6 +66,10 @@ def _copy(source: str, target: Path) -> None:
 
 
 def _download(url: str, target: Path) -> None:
+    # Loaded here, as the archive modules below: every cluster would pay for them, and few tasks have URIs.
+    import urllib.error
+    import urllib.request
+
     try:
         with urllib.request.urlopen(url, timeout=STALL_SECONDS) as response, target.open("wb") as file:
             shutil.copyfileobj(response, file)
@@ -81,6 +80,8 @@ def _download(url: str, target: Path) -> None:
 def _extract(archive: Path, directory: Path) -> None:
     name = archive.name.lower()
     if name.endswith(_TAR_ENDINGS):
+        import tarfile
+
         with tarfile.open(archive) as tar:
             # Pythons since the summer of 2023 know filters; "data" keeps members inside the folder.
             if hasattr(tarfile, "data_filter"):
@@ -88,6 +89,8 @@ def _extract(archive: Path, directory: Path) -> None:
             else:
                 tar.extractall(directory)
     elif name.endswith(".zip"):
+        import zipfile
+
         with zipfile.ZipFile(archive) as packed:
             packed.extractall(directory)
             for member in packed.infolist():
@@ -96,5 +99,7 @@ def _extract(archive: Path, directory: Path) -> None:
                 if mode and not member.is_dir():
                     os.chmod(directory / member.filename, mode & 0o777)
     elif name.endswith(".gz"):
+        import gzip
+
         with gzip.open(archive) as packed_file, (directory / archive.name[:-3]).open("wb") as file:
             shutil.copyfileobj(packed_file, file)

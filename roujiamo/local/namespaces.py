@@ -34,6 +34,26 @@ def take_hostname(hostname: str) -> str | None:
     return None
 
 
+def why_no_hostnames() -> str | None:
+    """Return None where `take_hostname` works, or why not.
+
+    Tried in a process of its own: one that gets its user namespace but not the rest of it is of no use afterwards.
+    """
+    read_end, write_end = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            problem = take_hostname("roujiamo-probe")
+            os.write(write_end, (problem or "").encode())
+        finally:
+            os._exit(0)
+    os.close(write_end)
+    with os.fdopen(read_end, encoding="utf-8") as answer:
+        problem = answer.read()
+    os.waitpid(pid, 0)
+    return problem or None
+
+
 def _unshare(flags: int) -> None:
     # os.unshare came with Python 3.12.
     library = ctypes.CDLL(None, use_errno=True)

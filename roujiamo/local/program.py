@@ -156,6 +156,18 @@ def _count(text: str) -> int:
     return int(text)
 
 
+def _name(text: str) -> str:
+    # hostname(7), and a number behind it within the 64 characters that a kernel's hostname may have.
+    if (
+        not 1 <= len(text) <= 58
+        or not text.isascii()
+        or text[0] in "-."
+        or not text.replace("-", "").replace(".", "").isalnum()
+    ):
+        raise argparse.ArgumentTypeError(f"'{text}' is no beginning of a hostname")
+    return text
+
+
 def _port(text: str) -> int:
     if not text.isdecimal() or int(text) > 65_535:
         raise argparse.ArgumentTypeError(f"'{text}' is no port")
