@@ -50,13 +50,15 @@ def parse_master(text: str) -> tuple[Address, ...] | ZooKeeper:
     """
     text = text.strip()
     scheme, separator, rest = text.partition("://")
-    if separator and scheme.lower() in ("zk", "zoo"):
+    # The scheme of the first address; each may have its own.
+    scheme = scheme.lower() if separator and "," not in scheme else "http"
+    if scheme in ("zk", "zoo"):
         return _parse_zookeeper(rest)
-    if separator and scheme.lower() == "https":
+    if scheme == "https":
         raise UsageError(
             f"master {text!r}: pymesos speaks plain HTTP only; name the master's http:// address"
         )
-    if separator and scheme.lower() != "http":
+    if scheme != "http":
         raise UsageError(
             f"master {text!r}: use HOST:PORT, several of them with commas, or zk://HOST:PORT/PATH"
         )
@@ -80,12 +82,15 @@ def parse_address(text: str, whole: str = "", default_port: int = DEFAULT_PORT) 
         text = text[len("http://") :]
     # A redirect's location is "//host:port", with a path or without.
     text = text.removeprefix("//").partition("/")[0]
+    if "@" in whole:
+        # Not quoted: what stands before it may be a password.
+        raise UsageError("the master's address has a user in it; credentials belong to the principal's options")
     if text.startswith("[") or text.count(":") > 1:
         raise UsageError(
             f"master {whole!r}: pymesos knows no IPv6; name the master's IPv4 address or host name"
         )
     host, colon, port = text.partition(":")
-    if not host or "@" in host or any(c.isspace() or not c.isprintable() for c in host):
+    if not host or any(c.isspace() or not c.isprintable() for c in host):
         raise UsageError(f"master {whole!r}: there is no host name in it; use HOST:PORT")
     if not colon:
         return Address(host, default_port)
