@@ -48,6 +48,18 @@ orte_parent_uri
 pmix
 "^s1,s2,cray,isolated\""""
 
+# The same with an mpiexec that was called by its absolute path: it then brings its prefix along, as shell text.
+OPEN_MPI_4_PREFIX = """\
+n2
+   OPAL_PREFIX=/opt/m ; export OPAL_PREFIX;    PATH=/opt/m/bin:$PATH ; export PATH ;   /opt/m/bin/orted
+-mca
+ess
+"env"
+--tree-spawn
+-mca
+pmix
+"^s1,s2,cray,isolated\""""
+
 # Recorded from mpiexec of Open MPI 5.0.11.
 OPEN_MPI_5 = """\
 n3
@@ -92,7 +104,9 @@ def words(*texts: str) -> list[bytes]:
 
 
 @pytest.mark.parametrize(
-    ("recorded", "host"), [(OPEN_MPI_4, b"n2"), (OPEN_MPI_5, b"n3")], ids=["open-mpi-4", "open-mpi-5"]
+    ("recorded", "host"),
+    [(OPEN_MPI_4, b"n2"), (OPEN_MPI_4_PREFIX, b"n2"), (OPEN_MPI_5, b"n3")],
+    ids=["open-mpi-4", "open-mpi-4-prefix", "open-mpi-5"],
 )
 def test_an_open_mpi_command_is_joined_as_it_is(recorded: str, host: bytes) -> None:
     """The launcher has quoted for the remote shell already: a blank more or less breaks orted's arguments."""

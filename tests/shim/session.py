@@ -6,6 +6,7 @@ Imported by the test process only.
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from contextlib import AbstractContextManager
@@ -51,3 +52,23 @@ def starting(address: str, *words: str, **popen: Any) -> AbstractContextManager[
     ready = popen.pop("ready", None)
     environment = environment_of(address, **popen.pop("environment", {}))
     return running([RSH, *words], ready=ready, environment=environment, **popen)
+
+
+def package_at(folder: Path) -> Path:
+    """Put the part of the package that the shim needs into `folder`."""
+    for name in ("shim", "protocol"):
+        shutil.copytree(
+            ROOT / "roujiamo" / name,
+            folder / "roujiamo" / name,
+            ignore=shutil.ignore_patterns("__pycache__"),
+        )
+    for name in ("__init__.py", "errors.py"):
+        shutil.copy(ROOT / "roujiamo" / name, folder / "roujiamo" / name)
+    return folder
+
+
+def entry_at(folder: Path) -> Path:
+    """Install bin/roujiamo-rsh into `folder`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    shutil.copy(RSH, folder / "roujiamo-rsh")
+    return folder / "roujiamo-rsh"

@@ -6,7 +6,6 @@ The interpreters in these layouts are scripts that print how they were called.
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -14,7 +13,7 @@ from pathlib import Path
 import pytest
 
 import roujiamo
-from tests.shim.session import ROOT, RSH
+from tests.shim.session import ROOT, entry_at, package_at
 
 MAIN = "roujiamo/shim/__main__.py"
 
@@ -25,26 +24,6 @@ def python_at(path: Path) -> Path:
     path.write_text('#!/bin/sh\nprintf "%s\\n" "$0" "$@"\n')
     path.chmod(0o755)
     return path
-
-
-def package_at(folder: Path) -> Path:
-    """Put the part of the package that the shim needs into `folder`."""
-    for name in ("shim", "protocol"):
-        shutil.copytree(
-            ROOT / "roujiamo" / name,
-            folder / "roujiamo" / name,
-            ignore=shutil.ignore_patterns("__pycache__"),
-        )
-    for name in ("__init__.py", "errors.py"):
-        shutil.copy(ROOT / "roujiamo" / name, folder / "roujiamo" / name)
-    return folder
-
-
-def entry_at(folder: Path) -> Path:
-    """Install bin/roujiamo-rsh into `folder`."""
-    folder.mkdir(parents=True, exist_ok=True)
-    shutil.copy(RSH, folder / "roujiamo-rsh")
-    return folder / "roujiamo-rsh"
 
 
 def start(

@@ -7,10 +7,12 @@ import hashlib
 import os
 import pty
 import random
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import termios
 import threading
 from pathlib import Path
@@ -18,10 +20,11 @@ from typing import IO
 
 import pytest
 
-from tests.shim.session import RSH, environment_of, rsh, serving, starting
+from tests.shim.session import RSH, entry_at, environment_of, package_at, rsh, serving, starting
 from tests.support import running, until
 
 MEGABYTE = 1 << 20
+SYSTEM_PYTHON = shutil.which("python3", path="/usr/bin:/bin")
 
 
 def peak_memory(pid: int) -> int:
@@ -265,6 +268,34 @@ def test_every_kind_of_stdout_gets_it_all(server: str, python: str, kind: str, t
     os.close(ours_fd)
     assert shim.wait(60) == 0
     assert received == size
+
+
+@pytest.mark.skipif(
+    os.getuid() != 0 or not SYSTEM_PYTHON, reason="needs root and a Python that all users can run"
+)
+def test_a_pipe_of_another_user_gets_it_all_and_does_not_block_stderr(server: str) -> None:
+    """After `su`, stdout may be a pipe that cannot be opened once more: only as much as must fit is written to it."""
+    address = f"@roujiamo-test-{os.getpid()}-pipe"
+    command = "head -c 300000 /dev/zero; echo loud >&2"
+    with tempfile.TemporaryDirectory() as folder, serving(address):
+        os.chmod(folder, 0o755)
+        package_at(Path(folder))
+        with subprocess.Popen(
+            [entry_at(Path(folder) / "bin"), "host", command],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=environment_of(address, str(SYSTEM_PYTHON)),
+            cwd="/",
+            user=65534,
+            group=65534,
+            extra_groups=[],
+        ) as shim:
+            assert shim.stdout
+            assert shim.stderr
+            assert shim.stderr.readline() == b"loud\n"
+            assert len(shim.stdout.read()) == 300_000
+    assert shim.returncode == 0
 
 
 def test_a_closed_stdout_kills_the_command(server: str, python: str, tmp_path: Path) -> None:
