@@ -44,7 +44,7 @@ def main(arguments: "list[str]") -> int:
         sentence = str(error)
         status = error.exit_status if isinstance(error, RemoteCommandError) else FAILURE
     except OSError as error:
-        sentence = "a system call failed: %s; look at the limits (`ulimit -a`)" % error.strerror
+        sentence = "a system call failed: %s; look at the limits (`ulimit -a`)" % (error.strerror or error)
         status = FAILURE
     # stderr may be stuck, and Ctrl-C must work there too.
     signals.release()

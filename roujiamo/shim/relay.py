@@ -301,12 +301,18 @@ class Relay:
     def _on_open(self) -> None:
         self._note("the command runs")
         if self._invocation.background:
-            if posix.fork():
-                posix._exit(0)
-            posix.setsid()
-            self._launcher = None
+            self._go_to_background()
         if not self._has_stdin:
             self._channel.send_eof()
+
+    def _go_to_background(self) -> None:
+        """Let whoever waits for the shim go on, as ssh -f does; what started it is no concern any more."""
+        if posix.fork():
+            posix._exit(0)
+        posix.setsid()
+        if self._launcher is not None:
+            self._watch(self._launcher.descriptor, 0)
+            self._launcher = None
 
     def _fail(self, failure: RoujiamoError) -> None:
         """Remember why, and write out what came before."""

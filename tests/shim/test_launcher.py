@@ -84,6 +84,17 @@ def test_by_hand_it_outlives_its_shell(server: str, tmp_path: Path) -> None:
         until(lambda: not is_alive(shim), what="the shim's own end")
 
 
+def test_f_detaches_it_from_its_launcher_too(server: str, tmp_path: Path) -> None:
+    """Who says -f wants the command to go on without whoever started it."""
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    argv = [*parent_called("mpiexec", tmp_path), RSH, "-f", "host", f"echo ready; read x <{fifo}; echo late"]
+    with running(argv, ready="ready", environment=environment_of(server)) as launcher:
+        assert launcher.wait() == 0
+        fifo.write_text("go\n")
+        until(lambda: launcher.output().endswith("late\n"), what="the late output")
+
+
 def test_a_launcher_behind_a_link_is_known_by_its_program(server: str, tmp_path: Path) -> None:
     """A site may call its mpiexec anything; /proc/PID/exe leads to the file."""
     real = tmp_path / "orterun"

@@ -20,6 +20,7 @@ from typing import IO
 
 import pytest
 
+from roujiamo.protocol.frames import MAX_COMMAND
 from tests.shim.session import RSH, entry_at, environment_of, package_at, rsh, serving, starting
 from tests.support import running, until
 
@@ -85,6 +86,12 @@ def test_any_bytes_reach_the_remote_shell(server: str, python: str, text: bytes)
 def test_the_words_are_joined_by_blanks(server: str) -> None:
     """As ssh joins them: the remote shell splits again."""
     assert rsh(server, "-x", "me@host", "-n", "printf", "'<%s>'", "a", "'b c'", "").stdout == b"<a><b c>"
+
+
+def test_the_longest_command_arrives_whole(server: str) -> None:
+    """It is larger than what a socket takes at once."""
+    command = "printf %s " + "x" * (MAX_COMMAND - 10)
+    assert rsh(server, "host", command).stdout == b"x" * (MAX_COMMAND - 10)
 
 
 def test_the_token_is_handed_to_the_server(server: str) -> None:
