@@ -25,6 +25,17 @@ from roujiamo.mesos.master.http_messages import (
 from roujiamo.mesos.master.messages import MalformedCall, parse_json
 from roujiamo.mesos.master.state import MasterState
 
+# The operator calls of Mesos 1.11 (mesos/v1/master/master.proto) that are not answered here.
+OPERATOR_CALLS = frozenset(
+    """
+    GET_FLAGS GET_METRICS GET_LOGGING_LEVEL SET_LOGGING_LEVEL LIST_FILES READ_FILE GET_STATE GET_AGENTS GET_FRAMEWORKS
+    GET_EXECUTORS GET_OPERATIONS GET_TASKS GET_ROLES GET_WEIGHTS UPDATE_WEIGHTS SUBSCRIBE RESERVE_RESOURCES
+    UNRESERVE_RESOURCES CREATE_VOLUMES DESTROY_VOLUMES GROW_VOLUME SHRINK_VOLUME GET_MAINTENANCE_STATUS
+    GET_MAINTENANCE_SCHEDULE UPDATE_MAINTENANCE_SCHEDULE START_MAINTENANCE STOP_MAINTENANCE DRAIN_AGENT
+    DEACTIVATE_AGENT REACTIVATE_AGENT GET_QUOTA UPDATE_QUOTA SET_QUOTA REMOVE_QUOTA TEARDOWN MARK_AGENT_GONE
+    """.split()
+)
+
 SCHEDULER_REALM = "mesos-master-scheduler"
 
 
@@ -88,11 +99,9 @@ class HttpApi:
             return json_response(
                 {"type": kind, "get_master": {"master_info": frameworks.master_info(self._state)}}
             )
-        if not isinstance(kind, str):
+        if kind not in OPERATOR_CALLS:
             return plain(400, "Failed to validate master::Call: Expecting 'type' to be present")
-        return plain(
-            501, f"The local cluster does not know the operator call {kind[:100]}; use the read endpoints"
-        )
+        return plain(501, f"The local cluster does not know the operator call {kind}; use the read endpoints")
 
     def _read(self, path: str, request: Request) -> Response:
         state, query = self._state, request.query
