@@ -219,7 +219,8 @@ def test_a_lost_agent_rescinds_its_offers_and_loses_its_tasks() -> None:
     bench = Bench(count=2)
     plain = bench.subscribe(name="plain")
     agent_id = bench.launch(plain, "p", refuse=0)
-    bench.decline_all(plain, 1000)
+    bench.decline_all(plain, 0)
+    frameworks.suppress(plain, {})
     aware = bench.subscribe(name="aware", checkpoint=True, capabilities=[{"type": "PARTITION_AWARE"}])
     bench.wait(1)
     assert bench.launch(aware, "a", refuse=0) == agent_id
