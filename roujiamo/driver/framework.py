@@ -231,6 +231,7 @@ class Framework:
         self._overdue_since = None
         self._redirects = 0
         self._last_reported = None
+        _log.info("subscribed at %s as framework %s", subscription.address, self.framework_id)
         if self._is_closing:
             return
         self._emit(encode_line(subscribed_line(info, subscription.address, is_again=is_again)))

@@ -6,6 +6,7 @@ not yet granted is waited for: nothing else would ever take it away but its fail
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable
 
@@ -15,6 +16,8 @@ from roujiamo.errors import RoujiamoError
 from roujiamo.pymesos_driver.subscription import FAILOVER_SECONDS
 from roujiamo.pymesos_driver.teardown import Teardown
 from roujiamo.pymesos_driver.trouble import NOT_OURS
+
+_log = logging.getLogger(__name__)
 
 # What an answer that comes late leaves of the whole time for the TEARDOWN itself.
 ANSWER_SHARE = 0.5
@@ -91,6 +94,7 @@ class Guardian:
         if self.status is not None:
             return
         framework = self._framework
+        _log.info("the end: %s", reason or "nothing is left")
         self.status = 0 if reason is None and framework.ended_by is None else 1
         if reason is not None:
             timeout = framework.info.get("failover_timeout", FAILOVER_SECONDS)

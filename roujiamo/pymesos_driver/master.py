@@ -84,7 +84,9 @@ def parse_address(text: str, whole: str = "", default_port: int = DEFAULT_PORT) 
     text = text.removeprefix("//").partition("/")[0]
     if "@" in whole:
         # Not quoted: what stands before it may be a password.
-        raise UsageError("the master's address has a user in it; credentials belong to the principal's options")
+        raise UsageError(
+            "the master's address has a user in it; credentials belong to the principal's options"
+        )
     if text.startswith("[") or text.count(":") > 1:
         raise UsageError(
             f"master {whole!r}: pymesos knows no IPv6; name the master's IPv4 address or host name"
@@ -110,8 +112,8 @@ def _parse_zookeeper(rest: str) -> ZooKeeper:
     return ZooKeeper(_parse_addresses(servers, shown, ZOOKEEPER_PORT), path, digest)
 
 
-def reach(address: Address, seconds: float) -> str:
-    """Return "ip:port" of something that accepts connections at `address`.
+def reach(address: Address, seconds: float, what: str = "master") -> str:
+    """Return "ip:port" of something that accepts connections at `address`; `what` it is called in an error.
 
     Raises MasterTrouble; it is fatal where the name does not exist, which no waiting mends.
     """
@@ -121,7 +123,7 @@ def reach(address: Address, seconds: float) -> str:
     except (socket.gaierror, UnicodeError) as error:
         is_final = isinstance(error, UnicodeError) or error.errno == socket.EAI_NONAME
         reason = "no such name" if is_final else str(error.args[-1]).lower()
-        sentence = f"the master's host {address.host!r} cannot be resolved to IPv4 ({reason}): check the name"
+        sentence = f"the {what}'s host {address.host!r} cannot be resolved to IPv4 ({reason}): check the name"
         raise MasterTrouble(UNREACHABLE, sentence, is_fatal=is_final) from error
     reason = "no address"
     for *_, target in found:
@@ -133,7 +135,5 @@ def reach(address: Address, seconds: float) -> str:
             reason = "no answer"
         except OSError as error:
             reason = (error.strerror or str(error)).lower()
-    sentence = (
-        f"no master can be reached at {address} ({reason}): check the address, and that the master runs"
-    )
+    sentence = f"no {what} can be reached at {address} ({reason}): check the address, and that it runs"
     raise MasterTrouble(UNREACHABLE, sentence)

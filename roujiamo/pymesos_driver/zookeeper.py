@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import json
 import logging
+import time
 from contextlib import suppress
 from typing import Any
 
-from roujiamo.pymesos_driver.master import Address, ZooKeeper
+from roujiamo.pymesos_driver.master import Address, ZooKeeper, reach
 from roujiamo.pymesos_driver.trouble import NO_MASTER, UNREACHABLE, MasterTrouble
 
 NODE_PREFIX = "json.info_"
@@ -23,6 +24,8 @@ def find_leader(ensemble: ZooKeeper, seconds: float) -> Address:
 
     Raises MasterTrouble where ZooKeeper cannot be asked in time, or knows no master.
     """
+    deadline = time.monotonic() + seconds
+    _check_any_listens(ensemble, deadline)
     # kazoo takes 60 ms to import, which the users of a plain address need not pay.
     from kazoo.client import KazooClient
     from kazoo.exceptions import KazooException, NoNodeError
@@ -34,7 +37,7 @@ def find_leader(ensemble: ZooKeeper, seconds: float) -> Address:
         auth_data=[("digest", ensemble.digest)] if ensemble.digest else None,
     )
     try:
-        client.start(timeout=seconds)
+        client.start(timeout=max(deadline - time.monotonic(), 0.1))
         nodes = [node for node in client.get_children(ensemble.path) if node.startswith(NODE_PREFIX)]
         if not nodes:
             raise MasterTrouble(NO_MASTER, f"no Mesos master leads at {ensemble}: is one running?")
@@ -53,6 +56,20 @@ def find_leader(ensemble: ZooKeeper, seconds: float) -> Address:
         with suppress(KazooException, client.handler.timeout_exception, OSError):
             client.stop()
             client.close()
+
+
+def _check_any_listens(ensemble: ZooKeeper, deadline: float) -> None:
+    """kazoo tries closed ports again and again until its time is up; the user can be told at once."""
+    troubles = []
+    for address in ensemble.addresses:
+        try:
+            reach(address, deadline - time.monotonic(), "ZooKeeper server")
+            return
+        except MasterTrouble as error:
+            troubles.append(error)
+    raise MasterTrouble(UNREACHABLE, f"ZooKeeper cannot be asked at {ensemble}: {troubles[0]}") from troubles[
+        0
+    ]
 
 
 def _address(ensemble: ZooKeeper, content: bytes) -> Address:

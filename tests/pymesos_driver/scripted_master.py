@@ -109,11 +109,11 @@ class ScriptedMaster:
     """Listens in a with-block. Each SUBSCRIBE is given to the next of `subscribes` (the last one for all that follow),
     every other request to `on_call`."""
 
-    def __init__(self, *subscribes: Script, on_call: Script = accept_call) -> None:
+    def __init__(self, *subscribes: Script, on_call: Script = accept_call, port: int = 0) -> None:
         self.requests: list[Request] = []
         self._subscribes = subscribes
         self._on_call = on_call
-        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._listener = socket.create_server(("127.0.0.1", port))
         self.address = f"127.0.0.1:{self._listener.getsockname()[1]}"
         self._connections: list[socket.socket] = []
         self._threads: list[threading.Thread] = []
