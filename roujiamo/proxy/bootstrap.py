@@ -19,15 +19,22 @@ exit 127"""
 _SHORT_NAMES = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 
-def bootstrap_command() -> str:
-    """Return the shell command of the Mesos task (TaskInfo.command.value); the environment tells it the rest."""
-    return _SHELL % bootstrap_program()
+# A broker that is there answers within moments; one whose machine is busy with thousands of hosts takes longer.
+PATIENCE_SECONDS = 30
 
 
-def bootstrap_program() -> str:
+def bootstrap_command(patience_seconds: float = PATIENCE_SECONDS) -> str:
+    """Return the shell command of the Mesos task (TaskInfo.command.value); the environment tells it the rest.
+
+    `patience_seconds`: how long it tries to call back before it gives up.
+    """
+    return _SHELL % bootstrap_program(patience_seconds)
+
+
+def bootstrap_program(patience_seconds: float = PATIENCE_SECONDS) -> str:
     """Return the Python program that the task carries. It holds no single quote, so that a shell leaves it alone."""
     source = resources.files("roujiamo.proxy").joinpath("first_contact.py").read_text(encoding="utf-8")
-    return "%s\n%s()" % (shortened(source), shortened_names(source)["main"])
+    return "%s\n%s(%g)" % (shortened(source), shortened_names(source)["main"], patience_seconds)
 
 
 def shortened(source: str) -> str:

@@ -4,6 +4,7 @@ Runs in the worker's loop; never blocks. Trusts the opener to be who the broker 
 and may do what it likes: fill its pipes, ignore signals, fork away, close its ends.
 """
 
+import errno
 import os
 import resource
 import selectors
@@ -27,7 +28,7 @@ from roujiamo.system import processes
 MYPY = False
 if MYPY:
     from collections.abc import Callable, Mapping
-    from typing import IO, Protocol
+    from typing import Protocol
 
     class Host(Protocol):
         """What a command needs of the worker."""
@@ -56,6 +57,8 @@ _ENDING = (signal.SIGTERM, signal.SIGHUP)
 
 # The limit that commands are to have: the worker raises its own.
 _DESCRIPTORS = resource.getrlimit(resource.RLIMIT_NOFILE)
+# Kept free for what must work with any number of commands: looking at /proc, coming back to the broker.
+RESERVED_DESCRIPTORS = 24
 
 
 class RemoteCommand:
@@ -70,44 +73,26 @@ class RemoteCommand:
         self._kill_grace_seconds = kill_grace_seconds
         self._process = None  # type: subprocess.Popen[bytes] | None
         self._tree = None  # type: processes.Tree | None
-        self._stdin = None  # type: IO[bytes] | None
-        self._outputs = {}  # type: dict[IO[bytes], Callable[[bytes], int]]
-        self._watched = set()  # type: set[IO[bytes]]
+        self._stdin = None  # type: int | None
+        self._outputs = {}  # type: dict[int, Callable[[bytes], int]]
+        self._watched = set()  # type: set[int]
         self._waiting = deque()  # type: deque[memoryview]
 
     def start(self, command: bytes, environment: "Mapping[bytes, bytes]", sandbox: str) -> None:
         """Run `sh -c COMMAND`, as sshd does. Raises OSError where there can be no such process."""
-        worker = os.getpid()
-
-        def prepare() -> None:
-            # Both: killed at once, init and worker could end nothing any more.
-            processes.signal_at_parents_end(signal.SIGTERM, worker)
-            resource.setrlimit(resource.RLIMIT_NOFILE, _DESCRIPTORS)
-
-        process = subprocess.Popen(
-            [b"/bin/sh", b"-c", command],
-            bufsize=0,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            cwd=sandbox,
-            env=environment,
-            start_new_session=True,
-            preexec_fn=prepare,
-        )
-        self._process = process
-        self.pid = process.pid
-        self._tree = processes.Tree(process.pid)
+        ours, theirs = _make_pipes()
+        try:
+            self._process = _spawn(command, environment, sandbox, theirs)
+        except OSError:
+            _close_all(ours)
+            raise
+        finally:
+            _close_all(theirs)
+        self.pid = self._process.pid
+        self._tree = processes.Tree(self.pid)
         self.channel.accept()
-        self._stdin = process.stdin
-        if process.stdout is not None and process.stderr is not None:
-            self._outputs = {
-                process.stdout: self.channel.send_data,
-                process.stderr: self.channel.send_stderr,
-            }
-        for pipe in (process.stdin, process.stdout, process.stderr):
-            if pipe is not None:
-                os.set_blocking(pipe.fileno(), False)
+        self._stdin, stdout, stderr = ours
+        self._outputs = {stdout: self.channel.send_data, stderr: self.channel.send_stderr}
         self.update()
 
     def receive_frame(self, frame_type: int, payload: bytes) -> None:
@@ -156,9 +141,7 @@ class RemoteCommand:
         if self._stdin is not None:
             self._watch(self._stdin, bool(self._waiting), selectors.EVENT_WRITE, self._on_input)
 
-    def _watch(
-        self, pipe: "IO[bytes]", wanted: bool, events: int, action: "Callable[[IO[bytes]], None]"
-    ) -> None:
+    def _watch(self, pipe: int, wanted: bool, events: int, action: "Callable[[int], None]") -> None:
         # Unregistered, not only muted: epoll reports the other end's close whether asked or not.
         if wanted and pipe not in self._watched:
             self._watched.add(pipe)
@@ -167,19 +150,19 @@ class RemoteCommand:
             self._watched.remove(pipe)
             self._host.selector.unregister(pipe)
 
-    def _close(self, pipe: "IO[bytes]") -> None:
+    def _close(self, pipe: int) -> None:
         self._watch(pipe, False, 0, self._close)
         self._outputs.pop(pipe, None)
-        pipe.close()
+        os.close(pipe)
 
-    def _on_output(self, pipe: "IO[bytes]") -> None:
+    def _on_output(self, pipe: int) -> None:
         send = self._outputs.get(pipe)
         room = min(MAX_DATA, self.channel.sendable)
         if send is None or room == 0 or self._host.is_congested:
             self.update()
             return
         try:
-            data = os.read(pipe.fileno(), room)
+            data = os.read(pipe, room)
         except BlockingIOError:
             return
         if data:
@@ -191,7 +174,7 @@ class RemoteCommand:
             self._close_when_done()
         self._host.on_progress(self)
 
-    def _on_input(self, pipe: "IO[bytes]") -> None:
+    def _on_input(self, pipe: int) -> None:
         self._write()
         self._host.on_progress(self)
 
@@ -200,7 +183,7 @@ class RemoteCommand:
         try:
             while self._waiting and self._stdin is not None:
                 data = self._waiting[0]
-                written = os.write(self._stdin.fileno(), data)
+                written = os.write(self._stdin, data)
                 self.channel.consume(written)
                 if written == len(data):
                     self._waiting.popleft()
@@ -257,3 +240,52 @@ class RemoteCommand:
     def _kill(self, tree: processes.Tree, passes: int) -> None:
         if passes and tree.signal(signal.SIGKILL):
             self._host.after(KILL_PASS_SECONDS, lambda: self._kill(tree, passes - 1))
+
+
+def _make_pipes() -> "tuple[list[int], list[int]]":
+    """Return our ends (never blocking) and the command's ends of stdin, stdout and stderr.
+
+    Not subprocess's own: those before 3.13 are lost where the last of them cannot be had.
+    """
+    ours = []  # type: list[int]
+    theirs = []  # type: list[int]
+    try:
+        for is_input in (True, False, False):
+            read_end, write_end = os.pipe()
+            ours.append(write_end if is_input else read_end)
+            theirs.append(read_end if is_input else write_end)
+            os.set_blocking(ours[-1], False)
+        # The kernel gives the lowest number that is free.
+        if max(ours + theirs) >= resource.getrlimit(resource.RLIMIT_NOFILE)[0] - RESERVED_DESCRIPTORS:
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+    except OSError:
+        _close_all(ours + theirs)
+        raise
+    return ours, theirs
+
+
+def _close_all(descriptors: "list[int]") -> None:
+    for descriptor in descriptors:
+        os.close(descriptor)
+
+
+def _spawn(
+    command: bytes, environment: "Mapping[bytes, bytes]", sandbox: str, pipes: "list[int]"
+) -> "subprocess.Popen[bytes]":
+    worker = os.getpid()
+
+    def prepare() -> None:
+        # Where init and worker are killed at once, nobody else could end it.
+        processes.signal_at_parents_end(signal.SIGTERM, worker)
+        resource.setrlimit(resource.RLIMIT_NOFILE, _DESCRIPTORS)
+
+    return subprocess.Popen(
+        [b"/bin/sh", b"-c", command],
+        stdin=pipes[0],
+        stdout=pipes[1],
+        stderr=pipes[2],
+        cwd=sandbox,
+        env=environment,
+        start_new_session=True,
+        preexec_fn=prepare,
+    )

@@ -68,11 +68,11 @@ def contact(address: str, token: bytes, deadline: float) -> "tuple[socket.socket
         raise
 
 
-def main() -> None:
-    """Call back until it works or half a minute is over, unpack the code that comes, and become its init."""
+def main(patience_seconds: float) -> None:
+    """Call back until it works or patience is over, unpack the code that comes, and become its init."""
     if sys.version_info < (3, 6):
         fail(127, "python3 is %s here; install 3.6 or later on this agent" % sys.version.split()[0])
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + patience_seconds
     connection = None
     while not connection:
         problems = ""

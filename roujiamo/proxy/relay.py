@@ -9,15 +9,16 @@ knows the session's token, which other tasks of the same uid do not.
 import errno
 import hmac
 import os
+import resource
 import selectors
 import socket
 import struct
 
 from roujiamo.errors import ProtocolError
 from roujiamo.protocol.channel import CLOSED
-from roujiamo.protocol.fields import pack_fields, unpack_fields
 from roujiamo.protocol.frames import CLOSE, INITIAL_WINDOW, MAX_COMMAND, OPEN, Decoder, encode
 from roujiamo.protocol.route import Route
+from roujiamo.proxy.command import RESERVED_DESCRIPTORS
 from roujiamo.proxy.log import say
 
 MYPY = False
@@ -107,7 +108,8 @@ class ShimListener:
             return
         credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
         uid = struct.unpack("3i", credentials)[1]
-        if uid != os.geteuid() or len(self._shims) >= MAX_SHIMS:
+        limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0] - RESERVED_DESCRIPTORS
+        if uid != os.geteuid() or len(self._shims) >= MAX_SHIMS or connection.fileno() >= limit:
             connection.close()
             return
         self._shims.add(ShimConnection(self._host, self, connection))
@@ -199,11 +201,7 @@ class ShimConnection:
             return
         self._route = route
         self._number = self._listener.number_for(self)
-        fields = unpack_fields(payload)
-        # The token has done its work; the host it goes to need not see it.
-        fields[3] = b""
         route.connect(self._host, self._number)
-        self._host.send_frame(OPEN, self._number, pack_fields(*fields))
 
     def _refuse(self, error: ProtocolError) -> None:
         if self._route is not None:

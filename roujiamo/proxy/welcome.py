@@ -64,8 +64,8 @@ def build_welcome(
         "settings": dict(settings),
     }
     text = json.dumps(content).encode("ascii")
-    payload = zlib.compress(text, 9)
-    if len(payload) > MAX_PAYLOAD or len(text) > _MAX_UNPACKED:
+    payload = zlib.compress(text, 9) if len(text) <= _MAX_UNPACKED else b""
+    if not payload or len(payload) > MAX_PAYLOAD:
         raise UsageError(
             "the environment for the remote commands has %d bytes, more than a host can be given; pass less of it"
             % sum(len(name) + len(value) for name, value in environment.items())

@@ -155,7 +155,7 @@ class Tree:
         self._members = set()  # type: set[Process]
 
     def members(self) -> "list[Process]":
-        """Look at /proc and return the members that run now."""
+        """Look at /proc and return the members that run now, oldest first: parents before their children."""
         running = running_processes()
         self._members = {process for process in self._members if running.get(process.pid) == process}
         root = running.get(self._root)
@@ -166,10 +166,13 @@ class Tree:
                 self._members.add(root)
         for member in list(self._members):
             self._members.update(descendants(member.pid, running))
-        return list(self._members)
+        return sorted(self._members, key=lambda process: (process.start, process.pid))
 
     def signal(self, number: int) -> bool:
-        """Send a signal to all members; return whether there are any."""
+        """Send a signal to all members; return whether there are any.
+
+        Parents get it first: a shell whose child is killed before it would end by itself, with a status of its own.
+        """
         members = self.members()
         signal_all(members, number)
         return bool(members)

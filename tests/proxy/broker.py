@@ -265,6 +265,8 @@ class Task:
         callback: str,
         token: bytes,
         environment: Mapping[str, str] | None = None,
+        patience_seconds: float = 30,
+        before: str = "",
     ) -> None:
         self.sandbox = sandbox / "sandbox"
         self.sandbox.mkdir()
@@ -275,7 +277,7 @@ class Task:
         self._errors = os.open(sandbox / "stderr", os.O_RDWR | os.O_CREAT)
         # The command executor starts each task in a session of its own.
         self.process = subprocess.Popen(
-            ["/bin/sh", "-c", bootstrap_command()],
+            ["/bin/sh", "-c", before + bootstrap_command(patience_seconds)],
             cwd=self.sandbox,
             env={
                 "PATH": f"{path}:/usr/bin:/bin" if python is not None else str(path),
@@ -321,9 +323,12 @@ class Bench:
         settings: Mapping[str, object] | None = None,
         environment: Mapping[str, str] | None = None,
         task_environment: Mapping[str, str] | None = None,
+        before: str = "",
     ) -> None:
         self.broker = Broker(settings or {}, environment or {})
-        self.task = Task(folder, python, self.broker.address, self.broker.token, task_environment)
+        self.task = Task(
+            folder, python, self.broker.address, self.broker.token, task_environment, before=before
+        )
 
     def ready(self) -> Bench:
         self.broker.until(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import resource
-import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -168,6 +167,25 @@ def test_more_commands_than_allowed_are_refused(make_bench: Callable[..., Bench]
     assert (first.status, second.status) == (9, 9)
 
 
+def test_a_host_out_of_descriptors_refuses_and_goes_on(make_bench: Callable[..., Bench]) -> None:
+    """Each command takes three; those that run must not notice, and room that comes back is used."""
+    host = make_bench(before="ulimit -n 64; ").ready()
+    remotes = [host.broker.open("read line; exit 9") for _ in range(16)]
+    host.broker.until(lambda: all(remote.closed or remote.channel.state == "open" for remote in remotes))
+    refused = [remote for remote in remotes if remote.closed]
+    running = [remote for remote in remotes if not remote.closed]
+    assert len(running) >= 5
+    assert {remote.failure for remote in refused} == {
+        (255, "cannot start a process there: Too many open files; a limit of that host may be too low")
+    }
+    host.broker.cut()
+    host.broker.until(lambda: host.broker.resumes)
+    for remote in running:
+        remote.write(b"\n")
+    host.broker.until(lambda: all(remote.status == 9 for remote in running))
+    assert host.broker.run("ulimit -n; exit 3").stdout == b"64\n"
+
+
 def test_128_commands_run_at_once(host: Bench) -> None:
     """As many as Open MPI starts at a time, each with its own streams and status."""
     remotes = [host.broker.open(f"read a; echo {i} $a; echo {i} >&2; exit {i}") for i in range(128)]
@@ -328,8 +346,3 @@ def test_a_stopped_command_can_be_continued(host: Bench) -> None:
 
 def _state(pid: int) -> str:
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-
-
-def test_real_signals_have_the_numbers_of_this_system() -> None:
-    """The wire carries names; the tests' machine must agree with the table."""
-    assert signal.SIGUSR1 == 10

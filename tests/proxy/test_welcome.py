@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import zlib
 
 import pytest
@@ -47,5 +48,8 @@ def test_the_welcome_holds_what_it_was_given() -> None:
 
 def test_an_environment_that_no_frame_holds_is_the_users_mistake() -> None:
     """It is told before any host is asked for."""
-    with pytest.raises(UsageError, match="environment for the remote commands has 70000001 bytes"):
-        build_welcome({}, {"A": "x" * 70_000_000}, bytes(32), {})
+    for value in ("x" * 70_000_000, random.Random(1).randbytes(4_300_000).hex()):
+        with pytest.raises(
+            UsageError, match=f"environment for the remote commands has {len(value) + 1} bytes"
+        ):
+            build_welcome({}, {"A": value}, bytes(32), {})
