@@ -1,7 +1,7 @@
 """Dialects: what each MPI launcher must be told so that it starts its daemons through `roujiamo-rsh`.
 
-Pure. One small module per MPI; `find` tells which one an mpiexec speaks from what `mpiexec --version` prints, never from
-names. A dialect is a module-level `Dialect`; adding an MPI is adding a module and a row to KNOWN.
+Pure. One small module per MPI; `find` tells which one an mpiexec speaks from what `mpiexec --version` prints, never
+from names. A dialect is a module-level `Dialect`; adding an MPI is adding a module and a row to KNOWN.
 """
 
 from __future__ import annotations

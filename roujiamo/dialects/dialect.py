@@ -26,8 +26,8 @@ def host_names(hosts: Sequence[LaunchHost]) -> str:
 class Dialect:
     """One MPI's way of being told about hosts and the rsh agent.
 
-    `environment(hostfile, hosts, bind)`: the variables for its mpiexec. `hostfile_line(host)`: one line of the hostfile.
-    `processes(n)`: the option that asks for n processes. `versions`: patterns, of which one is found in what
+    `environment(hostfile, hosts, bind)`: the variables for its mpiexec. `hostfile_line(host)`: one line of its
+    hostfile. `processes(n)`: the option that asks for n processes. `versions`: patterns, of which one is found in what
     `mpiexec --version` prints.
     """
 

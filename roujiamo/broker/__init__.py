@@ -1,0 +1,1 @@
+"""The broker: one per session, beside mpiexec; see `roujiamo.broker.session` for how it works."""

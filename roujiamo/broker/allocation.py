@@ -1,0 +1,129 @@
+"""From offers to tasks: what the gang allocator decides, as calls of the driver.
+
+Runs in the broker. The decisions are the allocator's (pure, `roujiamo.mesos.gang`); here they get task ids,
+first-contact tokens, and the command that each task runs.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from random import Random
+from typing import Any
+
+from roujiamo.mesos.demand import Demand
+from roujiamo.mesos.framework_info import framework_info
+from roujiamo.mesos.gang import Accept, Decision, Decline, GangAllocator, Revive, Suppress
+from roujiamo.mesos.resources import Resources
+from roujiamo.mesos.split import plan_slots
+from roujiamo.mesos.taskinfo import Container, launch_operation, task_info
+from roujiamo.protocol.handshake import SECRET_SIZE
+from roujiamo.proxy.bootstrap import bootstrap_command
+from roujiamo.session.request import SessionRequest
+
+Call = Callable[..., None]
+
+HOLD_SECONDS = 10.0
+# How long Mesos keeps what is left of an accepted offer from us: we want nothing more of that agent.
+REFUSE_SECONDS = 5.0
+# Between SIGTERM and SIGKILL at a KILL of Mesos: the proxy ends its commands in that time.
+KILL_GRACE_SECONDS = 5.0
+
+
+@dataclass(frozen=True)
+class Launch:
+    """A host to be: its task is launched by `accept(call, targets)`."""
+
+    decision: Accept
+    task_id: str
+    token: bytes
+    accept: Callable[[Call, list[str]], None]
+
+
+class Allocation:
+    """The session's share of the cluster. `allocator` decides; `carry_out` does what it has decided."""
+
+    def __init__(self, request: SessionRequest, session: str, random: Random, now: float) -> None:
+        """Raises UsageError where the request contradicts itself."""
+        self._request = request
+        self._session = session
+        self._launched = 0
+        self.allocator = GangAllocator(
+            demand_of(request), role=request.role, hold_seconds=HOLD_SECONDS, now=now, random=random.random
+        )
+
+    def framework(self) -> dict[str, Any]:
+        """Return the FrameworkInfo to subscribe with. Raises UsageError."""
+        return framework_info(
+            f"roujiamo {self._request.name}",
+            self._request.user,
+            roles=(self._request.role,),
+            principal=self._request.principal,
+            labels={"roujiamo.session": self._session},
+        )
+
+    def carry_out(self, decisions: Iterable[Decision], call: Call) -> list[Launch]:
+        """Make the calls that decline, suppress and revive; return what is to be launched."""
+        launches = []
+        for decision in decisions:
+            if isinstance(decision, Accept):
+                launches.append(self._launch(decision))
+            elif isinstance(decision, Decline):
+                call("decline", offer_ids=list(decision.offer_ids), refuse_seconds=decision.refuse_seconds)
+            elif isinstance(decision, Suppress):
+                call("suppress")
+            elif isinstance(decision, Revive):
+                call("revive")
+        return launches
+
+    def _launch(self, decision: Accept) -> Launch:
+        self._launched += 1
+        # Never used again: MESOS-9657, an id that comes back within a second crashes the agent.
+        task_id = f"{self._session}.{self._launched}"
+        token = secrets.token_bytes(SECRET_SIZE)
+
+        def accept(call: Call, targets: list[str]) -> None:
+            call(
+                "accept",
+                offer_ids=list(decision.offer_ids),
+                operations=[launch_operation([self._task(decision, task_id, token, targets)])],
+                refuse_seconds=REFUSE_SECONDS,
+            )
+
+        return Launch(decision, task_id, token, accept)
+
+    def _task(self, decision: Accept, task_id: str, token: bytes, targets: list[str]) -> dict[str, Any]:
+        request = self._request
+        container = None
+        if request.image is not None:
+            container = Container(containerizer=request.containerizer, image=request.image)
+        return task_info(
+            task_id=task_id,
+            name=f"roujiamo {request.name}, host {self._launched}",
+            agent_id=decision.agent_id,
+            resources=decision.resources,
+            command=bootstrap_command(),
+            environment={
+                "ROUJIAMO_TOKEN": token.hex(),
+                "ROUJIAMO_CALLBACK": ",".join(targets),
+                "ROUJIAMO_HOST": decision.hostname,
+            },
+            user=request.user,
+            uris=request.uris,
+            labels={"roujiamo.session": self._session},
+            kill_grace_seconds=KILL_GRACE_SECONDS,
+            container=container,
+        )
+
+
+def demand_of(request: SessionRequest) -> Demand:
+    """Return what the allocator is asked for. Raises UsageError."""
+    plan = plan_slots(request.nodes, request.processes)
+    return Demand(
+        hosts=plan.hosts,
+        slots=plan.slots,
+        per_slot=Resources(cpus=request.cpus_per_process, mem=request.mem_per_process),
+        per_host=Resources(cpus=request.overhead_cpus, mem=request.overhead_mem),
+        exclusive=request.exclusive,
+    )

@@ -1,0 +1,222 @@
+"""The call-back port: where the proxies of the session's tasks connect.
+
+Runs in the broker. Trusts nobody before the proof of `roujiamo.protocol.handshake`, and says nothing before a valid
+hello, so whoever has no secret of this session cannot even tell what listens here. A peer that has not proved itself
+costs a connection and at most 129 stored bytes, for at most HANDSHAKE_SECONDS, and only PENDING_LIMIT of them are kept:
+the oldest makes room for the next, so idle intruders cannot keep a proxy out.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import ipaddress
+import logging
+import os
+import socket
+from collections.abc import Callable
+
+from roujiamo.broker.hosts import Host
+from roujiamo.errors import AuthenticationError, ProtocolError, RoujiamoError
+from roujiamo.protocol.handshake import HELLO_SIZE, NONCE_SIZE, PROOF_SIZE, Responder
+
+log = logging.getLogger(__name__)
+
+HANDSHAKE_SECONDS = 10.0
+PENDING_LIMIT = 1024
+# A proxy's connection takes a place in the queue until it is accepted; thousands may call back at once.
+BACKLOG = 4096
+
+
+class CallBackConnection(asyncio.Protocol):
+    """One TCP connection: HELLO, PROOF, then the bytes of a host's link."""
+
+    __slots__ = ("_buffer", "_host", "_port", "_proving", "_responder", "_transport", "deadline")
+
+    def __init__(self, port: CallBackPort) -> None:
+        self._port = port
+        self._buffer = bytearray()
+        self._responder: Responder | None = None
+        self._proving: Host | None = None
+        self._host: Host | None = None
+        self._transport: asyncio.Transport | None = None
+        self.deadline: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        self._port.admit(self)
+        self.deadline = asyncio.get_running_loop().call_later(HANDSHAKE_SECONDS, self.abort)
+
+    def data_received(self, data: bytes) -> None:
+        try:
+            if self._host is not None:
+                self._port.heard(self._host)
+                self._host.receive_data(data)
+                return
+            self._buffer += data
+            while self._host is None and self._step():
+                pass
+            if len(self._buffer) > HELLO_SIZE + PROOF_SIZE:
+                raise AuthenticationError("a peer that goes on before it is answered")
+        except ProtocolError as error:
+            log.info("call-back from %s refused: %s", self._peer(), error)
+            self.abort()
+
+    def _step(self) -> bool:
+        """Take the next message of the handshake if it is there; return whether it was."""
+        if self._responder is None:
+            if len(self._buffer) < HELLO_SIZE:
+                return False
+            responder = Responder(self._port.find_secret, os.urandom(NONCE_SIZE))
+            responder.receive_hello(bytes(self._buffer[:HELLO_SIZE]))
+            del self._buffer[:HELLO_SIZE]
+            self._responder = responder
+            self._proving = self._port.find_host(responder)
+            assert self._transport is not None
+            link = self._proving.link
+            self._transport.write(responder.challenge(link.received if link is not None else 0))
+            return True
+        if len(self._buffer) < PROOF_SIZE:
+            return False
+        self._responder.receive_proof(bytes(self._buffer[:PROOF_SIZE]))
+        rest = bytes(self._buffer[PROOF_SIZE:])
+        self._buffer.clear()
+        self._settle(rest)
+        return True
+
+    def _settle(self, rest: bytes) -> None:
+        """The peer is proved: from now on the connection is its host's."""
+        host, transport, responder = self._proving, self._transport, self._responder
+        assert host is not None and transport is not None and responder is not None
+        if self.deadline is not None:
+            self.deadline.cancel()
+        self._port.settle(self)
+        self._host = host
+        connection = transport.get_extra_info("socket")
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        # A peer's machine that vanished is noticed by the pings; this bounds what lies in the kernel (tcp(7)).
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 30_000)
+        self._port.on_proved(host, responder, transport)
+        if rest:
+            host.receive_data(rest)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        if self.deadline is not None:
+            self.deadline.cancel()
+        self._port.settle(self)
+        if self._host is not None and self._host.transport is self._transport:
+            self._port.on_disconnected(self._host)
+
+    def abort(self) -> None:
+        """Drop the connection at once."""
+        if self._transport is not None:
+            self._transport.abort()
+
+    def _peer(self) -> str:
+        assert self._transport is not None
+        address = self._transport.get_extra_info("peername")
+        return f"{address[0]} port {address[1]}" if address else "an unknown address"
+
+
+class CallBackPort:
+    """Listens for proxies. `on_proved` and `on_disconnected` tell the session what happens to a host's connection."""
+
+    def __init__(
+        self,
+        *,
+        find_secret: Callable[[int, bytes, int], bytes | None],
+        find_host: Callable[[Responder], Host],
+        on_proved: Callable[[Host, Responder, asyncio.Transport], None],
+        on_disconnected: Callable[[Host], None],
+    ) -> None:
+        self.find_secret = find_secret
+        self.find_host = find_host
+        self.on_proved = on_proved
+        self.on_disconnected = on_disconnected
+        self.port = 0
+        self._server: asyncio.Server | None = None
+        self._pending: dict[CallBackConnection, None] = {}
+
+    async def listen(self, address: str, ports: tuple[int, int] | None) -> None:
+        """Listen on `address`, on any free port or on one of the range `ports` (low, high, both included).
+
+        Raises RoujiamoError where there is none.
+        """
+        loop = asyncio.get_running_loop()
+        candidates = range(ports[0], ports[1] + 1) if ports else range(1)
+        for candidate in candidates:
+            try:
+                self._server = await loop.create_server(
+                    lambda: CallBackConnection(self), address, candidate, backlog=BACKLOG
+                )
+            except OSError as error:
+                if error.errno == errno.EADDRINUSE and candidate != candidates[-1]:
+                    continue
+                where = f"{address} port {candidates[0]}" + (
+                    f" to {candidates[-1]}" if len(candidates) > 1 else ""
+                )
+                raise RoujiamoError(
+                    f"cannot listen for the tasks' call-backs on {where}: {error.strerror}; "
+                    "see --callback-address and --callback-port"
+                ) from error
+            self.port = int(self._server.sockets[0].getsockname()[1])
+            return
+
+    def admit(self, connection: CallBackConnection) -> None:
+        """Count a connection that has not proved itself; the oldest one makes room where there are too many."""
+        if len(self._pending) >= PENDING_LIMIT:
+            next(iter(self._pending)).abort()
+            del self._pending[next(iter(self._pending))]
+        self._pending[connection] = None
+
+    def settle(self, connection: CallBackConnection) -> None:
+        """The connection is proved, or gone."""
+        self._pending.pop(connection, None)
+
+    @staticmethod
+    def heard(host: Host) -> None:
+        """Note that the proxy lives."""
+        host.last_heard = asyncio.get_running_loop().time()
+
+    def close(self) -> None:
+        """Stop listening and drop who has not proved itself."""
+        if self._server is not None:
+            self._server.close()
+        for connection in list(self._pending):
+            connection.abort()
+
+
+def address_towards(peer: str) -> str:
+    """Return the local address from which packets to `peer` (an IP address or a name) would leave.
+
+    Nothing is sent: connecting a datagram socket only asks the routing table (udp(7)). Raises RoujiamoError.
+    """
+    try:
+        family, kind, protocol, _, target = socket.getaddrinfo(peer, 9, type=socket.SOCK_DGRAM)[0]
+        with socket.socket(family, kind, protocol) as probe:
+            probe.connect(target)
+            return str(probe.getsockname()[0])
+    except OSError as error:
+        raise RoujiamoError(
+            f"no route to {peer} to tell the tasks where to call back: {error}; give --callback-address"
+        ) from error
+
+
+def listening_address(advertised: str) -> str:
+    """Return the address to listen on when tasks are told `advertised`: loopback stays loopback, else all of a family.
+
+    An advertised address may be one that only a NAT or another interface has, so it is not bound itself.
+    """
+    try:
+        address = ipaddress.ip_address(advertised)
+    except ValueError:
+        return "0.0.0.0"  # noqa: S104 - who connects must prove the session's secret
+    if address.is_loopback:
+        return advertised
+    return "::" if address.version == 6 else "0.0.0.0"  # noqa: S104 - the same
+
+
+def callback_target(address: str, port: int) -> str:
+    """Return `address:port` as a task is told it; an IPv6 address in brackets (RFC 3986 section 3.2.2)."""
+    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"

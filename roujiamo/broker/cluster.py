@@ -1,0 +1,90 @@
+"""The local cluster of a session whose master is `local` or `local:N`: started before the driver, ended after it.
+
+Runs in the broker. The cluster is a process of its own that holds one end of a pipe: when the broker is gone, however
+it ended, the cluster ends all its tasks and itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+
+from roujiamo.errors import LocalClusterError, UsageError
+from roujiamo.system.programs import program_command
+
+DEFAULT_AGENTS = 2
+START_SECONDS = 30.0
+STOP_SECONDS = 8.0
+
+
+def agent_count(master: str) -> int:
+    """Return N of `local:N`, or the default of `local`. Raises UsageError."""
+    _, _, count = master.partition(":")
+    if not count:
+        return DEFAULT_AGENTS
+    if not count.isdigit() or not 1 <= int(count) <= 1000:
+        raise UsageError(f"the master {master}: N in local:N is a number of agents from 1 to 1000")
+    return int(count)
+
+
+class LocalCluster:
+    """A local cluster that lives as long as the session."""
+
+    def __init__(self, master: str) -> None:
+        """`master`: `local` or `local:N`. Raises UsageError."""
+        self._agents = agent_count(master)
+        self._process: asyncio.subprocess.Process | None = None
+        self._owner_pipe = -1
+
+    async def start(self) -> str:
+        """Start it and return its master's host:port. Raises LocalClusterError."""
+        ready_end, ready_of_child = os.pipe()
+        owner_of_child, self._owner_pipe = os.pipe()
+        try:
+            self._process = await asyncio.create_subprocess_exec(
+                *program_command(
+                    "roujiamo.local",
+                    "--agents",
+                    str(self._agents),
+                    "--port",
+                    "0",
+                    "--ready-fd",
+                    str(ready_of_child),
+                    "--owner-fd",
+                    str(owner_of_child),
+                ),
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=asyncio.subprocess.DEVNULL,
+                pass_fds=(ready_of_child, owner_of_child),
+                start_new_session=True,
+            )
+        finally:
+            os.close(ready_of_child)
+            os.close(owner_of_child)
+        reader = asyncio.StreamReader()
+        transport, _ = await asyncio.get_running_loop().connect_read_pipe(
+            lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(ready_end, "rb")
+        )
+        try:
+            line = await asyncio.wait_for(reader.readline(), START_SECONDS)
+            return str(json.loads(line)["master"])
+        except (asyncio.TimeoutError, ValueError, KeyError) as error:
+            await self.stop()
+            raise LocalClusterError(
+                f"the local cluster did not start within {START_SECONDS:.0f} s; `roujiamo local` by itself shows why"
+            ) from error
+        finally:
+            transport.close()
+
+    async def stop(self) -> None:
+        """End it with all its tasks."""
+        if self._process is None:
+            return
+        os.close(self._owner_pipe)
+        try:
+            await asyncio.wait_for(self._process.wait(), STOP_SECONDS)
+        except asyncio.TimeoutError:
+            self._process.kill()
+            await self._process.wait()
+        self._process = None

@@ -1,0 +1,131 @@
+"""The driver as the broker sees it: a child process that speaks JSON lines; see `roujiamo.driver` for its side.
+
+Runs in the broker. Trusts its child. The driver is in a process session of its own and outlives a killed broker for as
+long as it needs to tear the framework down; the pipe's end tells it. A driver that does not answer pings, or whose
+library has been blocked for long, is killed and started again with the framework's id.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from roujiamo.system.programs import program_command
+
+log = logging.getLogger(__name__)
+
+# Each line is one event; the offers of ten thousand agents are some 20 MB of JSON.
+MAX_LINE = 256 << 20
+PING_SECONDS = 20.0
+# pymesos holds its lock while it waits for a master that does not answer; a failover of the master takes about 10 s.
+BLOCKED_LIMIT_SECONDS = 90.0
+TEARDOWN_SECONDS = 20.0
+
+Event = dict[str, Any]
+
+
+class Driver:
+    """One driver process, and its successors. `on_event(event)` gets every event but pongs."""
+
+    def __init__(self, settings: dict[str, Any], on_event: Callable[[Event], None], verbose: bool) -> None:
+        """`settings`: the first line (master, framework, principal, secret)."""
+        self._settings = settings
+        self._on_event = on_event
+        self._verbose = verbose
+        self._process: asyncio.subprocess.Process | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._pinged = 0
+        self._answered = 0
+        self._ending = False
+
+    async def start(self) -> None:
+        """Start the process and tell it what to subscribe with."""
+        self._process = await asyncio.create_subprocess_exec(
+            *program_command("roujiamo.driver"),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=None,
+            start_new_session=True,
+            limit=MAX_LINE,
+        )
+        self._send(self._settings)
+        self._pinged = self._answered = 0
+        self._keep(self._read(self._process))
+        self._keep(self._watch(self._process))
+
+    def _keep(self, work: Any) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def call(self, call: str, **arguments: Any) -> None:
+        """Ask for a scheduler call: accept, decline, revive, suppress, kill or reconcile."""
+        self._send({"call": call, **arguments})
+
+    def _send(self, message: dict[str, Any]) -> None:
+        process = self._process
+        if process is None or process.stdin is None or process.stdin.is_closing():
+            return
+        process.stdin.write(json.dumps(message).encode() + b"\n")
+
+    async def _read(self, process: asyncio.subprocess.Process) -> None:
+        assert process.stdout is not None
+        while line := await process.stdout.readline():
+            event = json.loads(line)
+            if event.get("event") == "pong":
+                self._answered = event["id"]
+                if event.get("blocked_seconds", 0) > BLOCKED_LIMIT_SECONDS:
+                    self._restart(process, f"blocked for {event['blocked_seconds']:.0f} s")
+                continue
+            if event.get("event") == "subscribed":
+                self._settings["framework"]["id"] = {"value": event["framework_id"]}
+            self._on_event(event)
+        status = await process.wait()
+        if process is self._process and not self._ending:
+            log.warning("the driver ended with status %d", status)
+            self._on_event({"event": "driver_ended", "status": status})
+
+    async def _watch(self, process: asyncio.subprocess.Process) -> None:
+        while process.returncode is None and process is self._process:
+            await asyncio.sleep(PING_SECONDS)
+            if self._answered != self._pinged:
+                self._restart(process, "no answer to a ping")
+                return
+            self._pinged += 1
+            self._send({"call": "ping", "id": self._pinged})
+
+    def _restart(self, process: asyncio.subprocess.Process, why: str) -> None:
+        """Replace a driver that hangs; the framework goes on under its id."""
+        if process is not self._process or self._ending:
+            return
+        log.warning("the driver hangs (%s); starting another", why)
+        self._process = None
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
+        self._keep(self.start())
+
+    async def restart(self) -> None:
+        """Start a successor of a driver that has ended."""
+        self._process = None
+        await self.start()
+
+    async def teardown(self) -> bool:
+        """End the framework and the process; return whether the master confirmed it."""
+        self._ending = True
+        process = self._process
+        if process is None or process.returncode is not None:
+            return False
+        self._send({"call": "teardown"})
+        assert process.stdin is not None
+        process.stdin.close()
+        try:
+            return await asyncio.wait_for(process.wait(), TEARDOWN_SECONDS) == 0
+        except asyncio.TimeoutError:
+            log.warning("the driver did not end within %.0f s; killing it", TEARDOWN_SECONDS)
+            process.kill()
+            await process.wait()
+            return False

@@ -1,0 +1,224 @@
+"""One host of a session as its broker knows it: the Mesos task, the proxy's link, the routes that end there.
+
+Runs in the broker. Trusts the proxy of a host to speak for that host and nothing else: it can end only the remote
+commands that run there, and open others only as the shims in its task may.
+
+    LAUNCHING --proof of the token--> CONTACTED --READY--> READY --link lost--> READY (grace) --> LOST
+        any --task ended, call-back too late, GOODBYE--> LOST
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+from roujiamo.errors import ProtocolError
+from roujiamo.protocol import frames
+from roujiamo.protocol.channel import CLOSED
+from roujiamo.protocol.fields import unpack_fields
+from roujiamo.protocol.link import Link
+from roujiamo.protocol.route import Route
+
+log = logging.getLogger(__name__)
+
+LAUNCHING = "launching"
+CONTACTED = "contacted"
+READY = "ready"
+LOST = "lost"
+
+
+class Host:
+    """A host, from the ACCEPT to the end of its task."""
+
+    __slots__ = (
+        "_flush_scheduled",
+        "_opened",
+        "_routes",
+        "_next_number",
+        "agent_id",
+        "alias",
+        "epoch",
+        "facts",
+        "is_offer_void",
+        "last_heard",
+        "link",
+        "loss",
+        "name",
+        "on_lost",
+        "on_open",
+        "on_ready",
+        "resume",
+        "slots",
+        "state",
+        "task_id",
+        "token",
+        "transport",
+        "waiting",
+    )
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        agent_id: str,
+        task_id: str,
+        slots: int,
+        token: bytes,
+        resume: bytes,
+        on_ready: Callable[[Host], None],
+        on_lost: Callable[[Host, str], None],
+        on_open: Callable[[Host, int, bytes], Route | None],
+    ) -> None:
+        """`token`: for first contact. `resume`: the credential for later ones. `on_*`: what the session is told."""
+        self.name = name
+        self.alias = ""
+        self.agent_id = agent_id
+        self.task_id = task_id
+        self.slots = slots
+        self.token: bytes | None = token
+        self.resume = resume
+        self.epoch = 0
+        self.state = LAUNCHING
+        self.loss = ""
+        self.is_offer_void = False
+        self.facts: dict[str, str] = {}
+        self.link: Link | None = None
+        self.transport: asyncio.Transport | None = None
+        self.last_heard = 0.0
+        self.waiting: list[Route] = []
+        self.on_ready = on_ready
+        self.on_lost = on_lost
+        self.on_open = on_open
+        self._routes: dict[int, Route] = {}
+        self._opened: dict[int, Route] = {}
+        self._next_number = 1
+        self._flush_scheduled = False
+
+    # Frames to the proxy.
+
+    def send_frame(self, frame_type: int, channel: int, payload: bytes = b"") -> None:
+        """Queue a frame for the proxy; all that one turn of the loop queues travels in one batch."""
+        if self.link is None:
+            return
+        self.link.send_frame(frame_type, channel, payload)
+        if not self._flush_scheduled:
+            self._flush_scheduled = True
+            asyncio.get_running_loop().call_soon(self.flush)
+
+    def flush(self) -> None:
+        """Write what may be written now."""
+        self._flush_scheduled = False
+        if self.link is not None and self.transport is not None:
+            data = self.link.data_to_send()
+            if data:
+                self.transport.write(data)
+
+    # Routes.
+
+    def start_command(self, route: Route) -> None:
+        """Run the route's command here, now or as soon as the host is ready."""
+        if self.state == LOST:
+            route.acceptor_gone(255, self.loss)
+        elif self.state != READY:
+            self.waiting.append(route)
+        elif route.state != CLOSED:
+            number = self._next_number
+            self._next_number += 2
+            self._routes = _live(self._routes)
+            self._routes[number] = route
+            route.connect(self, number)
+
+    def receive_data(self, data: bytes) -> None:
+        """Take bytes of the proxy's connection. Raises ProtocolError; the connection is of no use then."""
+        assert self.link is not None
+        for frame_type, channel, payload in self.link.receive_data(data):
+            if channel == 0:
+                self._receive_own(frame_type, payload)
+            elif channel % 2:
+                self._receive_answer(frame_type, channel, payload)
+            else:
+                self._receive_request(frame_type, channel, payload)
+        self.flush()
+
+    def _receive_own(self, frame_type: int, payload: bytes) -> None:
+        if frame_type == frames.READY and self.state == CONTACTED:
+            fields = [field.decode("utf-8", "replace") for field in unpack_fields(payload)]
+            self.facts = dict(zip(fields[::2], fields[1::2], strict=False))
+            self.state = READY
+            waiting, self.waiting = self.waiting, []
+            for route in waiting:
+                self.start_command(route)
+            self.on_ready(self)
+        elif frame_type == frames.GOODBYE:
+            self.lose(payload[:500].decode("utf-8", "replace") or f"the task on {self.name} ended")
+
+    def _receive_answer(self, frame_type: int, number: int, payload: bytes) -> None:
+        """A frame of a command that runs here."""
+        route = self._routes.get(number)
+        if route is None:
+            return
+        try:
+            route.frame_from_acceptor(frame_type, payload)
+        except ProtocolError as error:
+            route.acceptor_gone(255, f"the proxy on {self.name} broke the protocol: {error}")
+            self.send_frame(frames.CLOSE, number)
+        if route.state == CLOSED:
+            del self._routes[number]
+
+    def _receive_request(self, frame_type: int, number: int, payload: bytes) -> None:
+        """A frame of a shim inside this host's task."""
+        if frame_type == frames.OPEN and number not in self._opened:
+            route = self.on_open(self, number, payload)
+            self._opened = _live(self._opened)
+            if route is not None and route.state != CLOSED:
+                self._opened[number] = route
+            return
+        route = self._opened.get(number)
+        if route is None:
+            return
+        try:
+            route.frame_from_opener(frame_type, payload)
+        except ProtocolError as error:
+            log.warning("%s: %s", self.name, error)
+            route.acceptor_gone(255, f"the request broke the protocol: {error}")
+        if route.state == CLOSED:
+            del self._opened[number]
+
+    @property
+    def commands(self) -> list[str]:
+        """The remote commands that run here now."""
+        return [
+            route.command.decode("utf-8", "replace")
+            for route in self._routes.values()
+            if route.state != CLOSED
+        ]
+
+    def lose(self, sentence: str) -> None:
+        """The host is gone: every command that runs there, or that was asked for from there, ends."""
+        if self.state == LOST:
+            return
+        was_ready = self.state == READY
+        self.state = LOST
+        self.loss = sentence
+        self.token = None
+        if self.transport is not None:
+            self.transport.abort()
+            self.transport = None
+        for route in [*self._routes.values(), *self.waiting]:
+            route.acceptor_gone(255, sentence)
+        for route in self._opened.values():
+            route.opener_gone()
+        self._routes.clear()
+        self._opened.clear()
+        self.waiting.clear()
+        self.link = None
+        log.info("host %s lost (%s): %s", self.name, "ready" if was_ready else "not ready yet", sentence)
+        self.on_lost(self, sentence)
+
+
+def _live(routes: dict[int, Route]) -> dict[int, Route]:
+    """Return `routes` without those that the other side has closed, when there are enough to be worth a look."""
+    if len(routes) < 64 or len(routes) & (len(routes) - 1):
+        return routes
+    return {number: route for number, route in routes.items() if route.state != CLOSED}

@@ -1,0 +1,134 @@
+"""The broker's process: from a control connection to a session and its end.
+
+The owner (run, alloc, the first shim of a launcher) starts it in a process session of its own, so the terminal's Ctrl-C
+and Ctrl-Z do not reach it, and hands it one end of a socket pair. The first line there is the request; after that the
+broker writes events, one JSON object a line, and reads {"request": "end"}. The session ends when the owner asks, when
+the connection ends, when the owner's process does (a pidfd), or at SIGTERM.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+import os
+import resource
+import signal
+import socket
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from roujiamo.broker.session import Session
+from roujiamo.errors import RoujiamoError, UsageError
+from roujiamo.session.request import SessionRequest
+from roujiamo.system.runtime_folder import SessionFolder
+
+log = logging.getLogger(__name__)
+
+REQUEST_SECONDS = 30.0
+MAX_REQUEST = 8 << 20
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run one session on the control connection whose descriptor is the one argument; return the exit status."""
+    if len(arguments) != 2 or arguments[0] != "--control-fd" or not arguments[1].isdigit():
+        print(
+            "roujiamo.broker: started by roujiamo itself; use `roujiamo run` or `roujiamo alloc`", flush=True
+        )
+        return UsageError.exit_status
+    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTSTP, signal.SIGTTOU):
+        signal.signal(number, signal.SIG_IGN)
+    _raise_descriptor_limit()
+    control = socket.socket(fileno=int(arguments[1]))
+    control.set_inheritable(False)
+    return asyncio.run(_serve(control))
+
+
+def _raise_descriptor_limit() -> None:
+    """Each proxy and each shim is a descriptor: take what the system allows."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = hard if hard != resource.RLIM_INFINITY else 1 << 20
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        with contextlib.suppress(ValueError, OSError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+async def _serve(control: socket.socket) -> int:
+    reader, writer = await asyncio.open_unix_connection(sock=control, limit=MAX_REQUEST)
+
+    def notify(event: dict[str, Any]) -> None:
+        if not writer.is_closing():
+            writer.write(json.dumps(event).encode() + b"\n")
+
+    folder = None
+    try:
+        request = SessionRequest.from_json(await asyncio.wait_for(reader.readline(), REQUEST_SECONDS))
+        folder = SessionFolder(Path(request.folder))
+        _start_log(folder.path / "log", request.verbosity)
+        failure = await _run(request, folder, notify, reader)
+        status = failure.exit_status if failure else 0
+    except RoujiamoError as error:
+        notify({"event": "failed", "status": error.exit_status, "message": str(error)})
+        status = error.exit_status
+    finally:
+        if folder is not None:
+            folder.remove()
+        with contextlib.suppress(OSError):
+            writer.close()
+            await writer.wait_closed()
+    return status
+
+
+async def _run(
+    request: SessionRequest, folder: SessionFolder, notify: Any, reader: asyncio.StreamReader
+) -> RoujiamoError | None:
+    loop = asyncio.get_running_loop()
+    session = Session(request, folder, notify)
+    loop.add_signal_handler(signal.SIGTERM, session.end)
+    owner = _watch_owner(request.owner_pid, session)
+    listener = loop.create_task(_listen(reader, session))
+    try:
+        return await session.run()
+    finally:
+        listener.cancel()
+        if owner is not None:
+            loop.remove_reader(owner)
+            os.close(owner)
+
+
+def _watch_owner(pid: int, session: Session) -> int | None:
+    """End the session when the owner's process ends; None where there is no pidfd (then the connection tells)."""
+    try:
+        descriptor = os.pidfd_open(pid)
+    except ProcessLookupError:
+        session.end()
+        return None
+    except (AttributeError, OSError) as error:
+        log.info("no pidfd for the owner: %s", error)
+        return None
+    asyncio.get_running_loop().add_reader(descriptor, session.end)
+    return descriptor
+
+
+async def _listen(reader: asyncio.StreamReader, session: Session) -> None:
+    """Follow the owner's requests; the end of the connection is the owner's end."""
+    while line := await reader.readline():
+        try:
+            request = json.loads(line)
+        except ValueError:
+            log.warning("a request that is no JSON")
+            continue
+        if request.get("request") == "end":
+            break
+    session.end()
+
+
+def _start_log(path: Path, verbosity: int) -> None:
+    handler: logging.Handler = logging.StreamHandler() if verbosity > 1 else logging.FileHandler(path)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(name)s %(levelname)s: %(message)s"))
+    root = logging.getLogger("roujiamo")
+    root.addHandler(handler)
+    root.setLevel(logging.DEBUG if verbosity > 1 else logging.INFO)
+    root.propagate = False

@@ -1,0 +1,523 @@
+"""A session: from a request to hosts that run remote commands, and back to nothing.
+
+Runs in the broker (asyncio, one task that follows the driver, callbacks for everything else).
+
+    1  the session's socket is there: shims may ask, and wait
+    2  the driver subscribes; the call-back port is opened on the address that faces the master
+    3  offers -> the gang allocator -> one ACCEPT per agent, each launching one task with a first-contact token
+    4  each task calls back, proves its token, is sent the proxy's code, and reports READY
+    5  a host that fails before all are ready is replaced; when the last is ready the owner is told
+    6  the owner ends, closes, or asks; every proxy is told goodbye, the framework is torn down, the folder removed
+
+Trusts its owner (the process that started it), the driver, and each proxy for its own host only.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+import os
+import random
+import secrets
+from collections.abc import Callable
+from typing import Any
+
+from roujiamo.broker.allocation import Allocation
+from roujiamo.broker.callback import CallBackPort, address_towards, callback_target, listening_address
+from roujiamo.broker.cluster import LocalCluster
+from roujiamo.broker.driver import Driver
+from roujiamo.broker.hosts import CONTACTED, LOST, READY, Host
+from roujiamo.broker.shims import ShimConnection, ShimSocket
+from roujiamo.errors import (
+    AllocationError,
+    AllocationTimeout,
+    HostUnknown,
+    MasterError,
+    MissingDependency,
+    ProtocolError,
+    RoujiamoError,
+)
+from roujiamo.protocol import frames
+from roujiamo.protocol.handshake import FIRST_CONTACT, RESUME, SECRET_SIZE, Responder, identity
+from roujiamo.protocol.link import Link
+from roujiamo.protocol.route import Route
+from roujiamo.proxy.welcome import build_welcome, carried_modules
+from roujiamo.session.names import aliases, find_name
+from roujiamo.session.request import SessionRequest
+from roujiamo.system.runtime_folder import SessionFolder
+
+log = logging.getLogger(__name__)
+
+PING_SECONDS = 15.0
+SILENCE_SECONDS = 45.0
+# TASK_RUNNING is sent at the fork; what is left is a Python start-up and a TCP connection.
+CALLBACK_SECONDS = 30.0
+GOODBYE_SECONDS = 6.0
+DRIVER_RESTARTS = 3
+
+TERMINAL = {
+    "TASK_FINISHED",
+    "TASK_FAILED",
+    "TASK_KILLED",
+    "TASK_ERROR",
+    "TASK_LOST",
+    "TASK_DROPPED",
+    "TASK_GONE",
+    "TASK_GONE_BY_OPERATOR",
+}
+
+Notify = Callable[[dict[str, Any]], None]
+
+
+class Session:
+    """One session. `run` returns when it is over and nothing of it is left."""
+
+    def __init__(self, request: SessionRequest, folder: SessionFolder, notify: Notify) -> None:
+        """`notify(event)` tells the owner: progress, warning, ready, host_lost, failed, closed."""
+        self.request = request
+        self.hosts: dict[str, Host] = {}
+        self._folder = folder
+        self._notify = notify
+        self._name = folder.path.name
+        self._loop = asyncio.get_running_loop()
+        self._ending: asyncio.Future[RoujiamoError | None] = self._loop.create_future()
+        self._all_gone = asyncio.Event()
+        self._events: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+        self._by_identity: dict[tuple[int, bytes], Host] = {}
+        self._allocation = Allocation(request, self._name, random.Random(), self._loop.time())
+        self._allocator = self._allocation.allocator
+        # An agent that keeps failing must not be asked for ever; many at once may be having a bad moment.
+        self._failures_allowed = 3 + 2 * (request.nodes or 1)
+        self._aliases = aliases()
+        self._shims = ShimSocket(self._open_route, self._answer)
+        self._port = CallBackPort(
+            find_secret=self._find_secret,
+            find_host=lambda responder: self._by_identity[(responder.kind, responder.identity)],
+            on_proved=self._on_proved,
+            on_disconnected=self._on_disconnected,
+        )
+        self._targets: list[str] = []
+        self._driver: Driver | None = None
+        self._cluster: LocalCluster | None = None
+        self._welcome = b""
+        self._driver_restarts = 0
+        self._failures: list[str] = []
+        self._is_ready = False
+        self._tick: asyncio.TimerHandle | None = None
+        self._last_trouble = ""
+
+    # Life.
+
+    async def run(self) -> RoujiamoError | None:
+        """Allocate, serve until the end is asked for, clean up; return the failure that ended it, if one did."""
+        timers = [self._loop.call_later(self.request.timeout_seconds, self._on_timeout)]
+        tasks: list[asyncio.Task[None]] = []
+        try:
+            await self._shims.listen(self._folder.socket)
+            await self._start_driver()
+            tasks.append(self._loop.create_task(self._follow_driver()))
+            tasks.append(self._loop.create_task(self._keep_alive()))
+            failure = await self._ending
+        except RoujiamoError as error:
+            failure = error
+        finally:
+            for timer in timers:
+                timer.cancel()
+            for task in tasks:
+                task.cancel()
+        if failure is not None:
+            self._notify({"event": "failed", "status": failure.exit_status, "message": str(failure)})
+        await self._close(str(failure) if failure else "the session ended")
+        return failure
+
+    def end(self, failure: RoujiamoError | None = None) -> None:
+        """Ask for the end, because of `failure` or because all is done."""
+        if not self._ending.done():
+            self._ending.set_result(failure)
+
+    async def _start_driver(self) -> None:
+        master = self.request.master
+        if master == "local" or master.startswith("local:"):
+            self._cluster = LocalCluster(master)
+            self._notify({"event": "progress", "phase": "cluster", "text": "starting a local cluster"})
+            master = await self._cluster.start()
+        self._notify(
+            {"event": "progress", "phase": "subscribe", "text": f"looking for the master at {master}"}
+        )
+        self._driver = Driver(
+            {
+                "master": master,
+                "framework": self._allocation.framework(),
+                "principal": self.request.principal,
+                "secret": self.request.secret,
+            },
+            self._events.put_nowait,
+            verbose=self.request.verbosity > 1,
+        )
+        await self._driver.start()
+
+    async def _close(self, reason: str) -> None:
+        """Say goodbye to the proxies, tear the framework down, leave nothing."""
+        if self._tick is not None:
+            self._tick.cancel()
+        for host in self.hosts.values():
+            if host.transport is not None:
+                host.send_frame(frames.GOODBYE, 0, reason.encode("utf-8", "replace")[:400])
+                host.flush()
+        if any(host.transport for host in self.hosts.values()):
+            with contextlib.suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(self._all_gone.wait(), GOODBYE_SECONDS)
+        confirmed = True
+        if self._driver is not None:
+            confirmed = await self._driver.teardown()
+        for host in self.hosts.values():
+            host.lose(reason)
+        self._shims.close()
+        self._port.close()
+        if self._cluster is not None:
+            await self._cluster.stop()
+            confirmed = True
+        self._notify({"event": "closed", "clean": confirmed})
+
+    async def _keep_alive(self) -> None:
+        """Ping every proxy; drop the connection of one that has been silent too long, so that it comes back."""
+        while True:
+            await asyncio.sleep(PING_SECONDS)
+            now = self._loop.time()
+            for host in self.hosts.values():
+                if host.transport is None:
+                    continue
+                if now - host.last_heard > SILENCE_SECONDS:
+                    log.warning("%s has been silent for %.0f s", host.name, now - host.last_heard)
+                    host.transport.abort()
+                else:
+                    host.send_frame(frames.PING, 0)
+
+    def _on_timeout(self) -> None:
+        if not self._is_ready:
+            missing = self._allocator.explain() or self._last_trouble or "no offer came"
+            if self._last_trouble and self._last_trouble not in missing:
+                missing = f"{missing} ({self._last_trouble})"
+            self.end(
+                AllocationTimeout(
+                    f"the hosts were not ready after {self.request.timeout_seconds:g} s (--timeout): {missing}"
+                )
+            )
+
+    # The driver's events, one after another.
+
+    async def _follow_driver(self) -> None:
+        while True:
+            event = await self._events.get()
+            try:
+                await self._on_driver_event(event)
+            except RoujiamoError as error:
+                self.end(error)
+            except Exception:
+                log.exception("an event of the driver could not be handled: %s", json.dumps(event)[:2000])
+                self.end(
+                    RoujiamoError(f"an internal error in the broker; its log is {self._folder.path}/log")
+                )
+
+    async def _on_driver_event(self, event: dict[str, Any]) -> None:
+        kind = event["event"]
+        if kind == "subscribed":
+            await self._on_subscribed(event)
+        elif kind == "offers":
+            self._apply(self._allocator.on_offers(event["offers"], self._loop.time()))
+        elif kind == "rescind":
+            self._apply(self._allocator.on_rescind(event["offer_id"], self._loop.time()))
+        elif kind == "update":
+            self._on_update(event["status"])
+        elif kind == "error":
+            self._on_error(event)
+        elif kind == "disconnected":
+            self._last_trouble = str(event.get("reason", "the master is out of reach"))
+            self._notify({"event": "progress", "phase": "subscribe", "text": self._last_trouble})
+        elif kind == "driver_ended":
+            await self._on_driver_ended()
+
+    async def _on_subscribed(self, event: dict[str, Any]) -> None:
+        self._last_trouble = ""
+        assert self._driver is not None
+        if not self._targets:
+            await self._open_port(str(event["master"]["address"]))
+            self._notify(
+                {
+                    "event": "progress",
+                    "phase": "offers",
+                    "text": "waiting for offers",
+                    "framework_id": event["framework_id"],
+                    "master": event["master"]["address"],
+                }
+            )
+        live = [host for host in self.hosts.values() if host.state != LOST]
+        if live:
+            self._driver.call(
+                "reconcile",
+                tasks=[{"task_id": host.task_id, "agent_id": host.agent_id} for host in live],
+            )
+        self._apply(self._allocator.on_subscribed(self._loop.time()))
+
+    async def _open_port(self, master_address: str) -> None:
+        advertised = self.request.callback_address or address_towards(
+            master_address.rsplit(":", 1)[0].strip("[]")
+        )
+        await self._port.listen(listening_address(advertised), self.request.callback_ports)
+        self._targets = [callback_target(advertised, self._port.port)]
+
+    def _on_error(self, event: dict[str, Any]) -> None:
+        message = str(event["message"])
+        if event.get("fatal"):
+            kind = MissingDependency if event.get("kind") == "pymesos_missing" else MasterError
+            self.end(kind(message))
+        else:
+            self._last_trouble = message
+            self._notify({"event": "progress", "phase": "subscribe", "text": message})
+
+    async def _on_driver_ended(self) -> None:
+        assert self._driver is not None
+        self._driver_restarts += 1
+        if self._driver_restarts > DRIVER_RESTARTS:
+            raise MasterError("the Mesos driver keeps failing; see the broker's log (-vv shows it)")
+        await self._driver.restart()
+
+    def _on_update(self, status: dict[str, Any]) -> None:
+        task_id, state = status["task_id"]["value"], status["state"]
+        message = status.get("message", "")
+        host = self.hosts.get(task_id)
+        log.info("task %s: %s %s", task_id, state, message)
+        if host is None or host.state == LOST:
+            return
+        if state == "TASK_RUNNING" and host.state not in (READY, CONTACTED):
+            self._notify({"event": "progress", "phase": "callback", "text": f"{host.name}: task runs"})
+            self._loop.call_later(CALLBACK_SECONDS, self._on_callback_late, host)
+        elif state in TERMINAL:
+            reason = status.get("reason", "")
+            host.is_offer_void = reason == "REASON_INVALID_OFFERS"
+            told = message or reason.removeprefix("REASON_").replace("_", " ").lower() or state
+            if host.state == READY:
+                host.lose(f"the task on {host.name} ended: {told}")
+            else:
+                host.lose(f"the task on {host.name} ended before it was ready: {told}{_remedy(told)}")
+
+    def _on_callback_late(self, host: Host) -> None:
+        if host.state in (READY, LOST):
+            return
+        host.lose(
+            f"the task on {host.name} runs but has not called back to {self._targets[0]} after "
+            f"{CALLBACK_SECONDS:.0f} s; is the port open to the agents? (--callback-address, --callback-port)"
+        )
+
+    # Allocation.
+
+    def _apply(self, decisions: list[Any]) -> None:
+        """Carry the allocator's decisions out, and see to it that it is asked again in time."""
+        assert self._driver is not None
+        for launch in self._allocation.carry_out(decisions, self._driver.call):
+            host = Host(
+                launch.decision.hostname,
+                agent_id=launch.decision.agent_id,
+                task_id=launch.task_id,
+                slots=launch.decision.slots,
+                token=launch.token,
+                resume=secrets.token_bytes(SECRET_SIZE),
+                on_ready=self._on_host_ready,
+                on_lost=self._on_host_lost,
+                on_open=self._open_route_of_host,
+            )
+            host.alias = next(self._aliases)
+            self.hosts[host.task_id] = host
+            self._by_identity[(FIRST_CONTACT, identity(launch.token))] = host
+            self._by_identity[(RESUME, identity(host.resume))] = host
+            launch.accept(self._driver.call, self._targets)
+            self._notify({"event": "progress", "phase": "tasks", "text": f"{host.name}: task launched"})
+        if self._tick is not None:
+            self._tick.cancel()
+        deadline = self._allocator.next_deadline()
+        self._tick = None
+        if deadline is not None:
+            self._tick = self._loop.call_at(deadline, self._on_tick)
+
+    def _on_tick(self) -> None:
+        self._tick = None
+        self._apply(self._allocator.on_tick(self._loop.time()))
+
+    def _on_host_ready(self, host: Host) -> None:
+        log.info("host %s is ready: %s", host.name, host.facts)
+        ready = [other for other in self.hosts.values() if other.state == READY]
+        self._notify({"event": "progress", "phase": "callback", "text": f"{host.name} is ready"})
+        live = [other for other in self.hosts.values() if other.state != LOST]
+        if not self._is_ready and self._allocator.is_satisfied and len(ready) == len(live):
+            self._is_ready = True
+            self._notify(
+                {
+                    "event": "ready",
+                    "session": self._name,
+                    "socket": str(self._folder.socket),
+                    "hosts": [
+                        {
+                            "name": other.name,
+                            "alias": other.alias,
+                            "slots": other.slots,
+                            "task_id": other.task_id,
+                            "agent_id": other.agent_id,
+                            "facts": other.facts,
+                        }
+                        for other in ready
+                    ],
+                }
+            )
+
+    def _on_host_lost(self, host: Host, sentence: str) -> None:
+        if self._ending.done():
+            return
+        assert self._driver is not None
+        self._driver.call("kill", task_id=host.task_id, agent_id=host.agent_id)
+        if self._is_ready:
+            self._notify({"event": "host_lost", "host": host.name, "message": sentence})
+            return
+        self._failures.append(sentence)
+        self._last_trouble = sentence
+        self._notify({"event": "progress", "phase": "tasks", "text": sentence})
+        if len(self._failures) > self._failures_allowed:
+            many = len(self._failures)
+            self.end(AllocationError(f"{many} hosts failed before they were ready; the last: {sentence}"))
+            return
+        self._apply(
+            self._allocator.replace(host.agent_id, self._loop.time(), is_agents_fault=not host.is_offer_void)
+        )
+
+    # Call-backs.
+
+    def _find_secret(self, kind: int, who: bytes, epoch: int) -> bytes | None:
+        """Return the secret that a hello may be made with: a token not yet used, or a credential in a new epoch."""
+        host = self._by_identity.get((kind, who))
+        if host is None or host.state == LOST:
+            return None
+        if kind == FIRST_CONTACT:
+            return host.token
+        return host.resume if epoch > host.epoch and host.link is not None else None
+
+    def _on_proved(self, host: Host, responder: Responder, transport: asyncio.Transport) -> None:
+        host.last_heard = self._loop.time()
+        if responder.kind == FIRST_CONTACT:
+            if host.token is None:
+                transport.abort()
+                return
+            host.token = None
+            host.state = CONTACTED
+            host.link = Link(responder.send_key, responder.receive_key)
+            host.transport = transport
+            host.send_frame(frames.WELCOME, 0, self._welcome_for(host))
+            host.flush()
+            return
+        assert host.link is not None
+        host.epoch = responder.epoch
+        previous, host.transport = host.transport, transport
+        if previous is not None:
+            previous.abort()
+        host.link.resume(responder.send_key, responder.receive_key, responder.peer_received)
+        host.flush()
+        log.info("%s is back", host.name)
+
+    def _welcome_for(self, host: Host) -> bytes:
+        return build_welcome(
+            carried_modules(),
+            self.request.environment,
+            host.resume,
+            {
+                "reconnect_grace_seconds": self.request.reconnect_grace_seconds,
+                "silence_seconds": SILENCE_SECONDS,
+            },
+        )
+
+    def _on_disconnected(self, host: Host) -> None:
+        host.transport = None
+        if self._ending.done() and not any(other.transport for other in self.hosts.values()):
+            self._all_gone.set()
+        if self._ending.done() or host.state == LOST:
+            return
+        if host.state == CONTACTED:
+            host.lose(f"the task on {host.name} closed its connection before it was ready")
+            return
+        grace = self.request.reconnect_grace_seconds
+        epoch = host.epoch
+        log.info("%s is out of reach; waiting %.1f s", host.name, grace)
+        self._loop.call_later(grace + 1.0, self._on_grace_over, host, epoch)
+
+    def _on_grace_over(self, host: Host, epoch: int) -> None:
+        if host.transport is None and host.epoch == epoch and host.state != LOST:
+            host.lose(
+                f"{host.name} has been out of reach for {self.request.reconnect_grace_seconds:g} s (--reconnect-grace)"
+            )
+
+    # Remote commands.
+
+    def _open_route(self, shim: ShimConnection, number: int, payload: bytes) -> Route:
+        route = Route(shim, number, payload)
+        self._place(route)
+        return route
+
+    def _open_route_of_host(self, opener: Host, number: int, payload: bytes) -> Route | None:
+        try:
+            route = Route(opener, number, payload)
+        except ProtocolError as error:
+            log.warning("%s: %s", opener.name, error)
+            return None
+        self._place(route)
+        return route
+
+    def _place(self, route: Route) -> None:
+        """Find the route's host; one that is not ready yet makes it wait."""
+        try:
+            host = self._find_host(route.host.decode("utf-8", "replace"))
+        except HostUnknown as error:
+            route.acceptor_gone(255, str(error))
+            return
+        log.info("command on %s: %s", host.name, ascii(route.command[:200].decode("utf-8", "replace")))
+        host.start_command(route)
+
+    def _find_host(self, wanted: str) -> Host:
+        """Raises HostUnknown."""
+        hosts = [host for host in self.hosts.values() if host.state != LOST] or list(self.hosts.values())
+        for host in hosts:
+            if host.alias == wanted:
+                return host
+        lost = [
+            host for host in self.hosts.values() if host.state == LOST and wanted in (host.alias, host.name)
+        ]
+        try:
+            name = find_name((host.name for host in hosts), wanted)
+        except HostUnknown:
+            if lost:
+                return lost[-1]
+            raise
+        return next(host for host in hosts if host.name == name)
+
+    def _answer(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Answer a request of one of our own programs."""
+        if request.get("request") == "status":
+            return {
+                "session": self._name,
+                "pid": os.getpid(),
+                "ready": self._is_ready,
+                "hosts": [
+                    {"name": host.name, "state": host.state, "slots": host.slots, "commands": host.commands}
+                    for host in self.hosts.values()
+                ],
+            }
+        return {"error": f"no request {request.get('request')!r}"}
+
+
+def _remedy(told: str) -> str:
+    """Return what to try, for the ways in which a bootstrap is known to end."""
+    if "status 127" in told:
+        return (
+            "; the agent needs a python3 of version 3.6 or later on its PATH (or give an image that has one)"
+        )
+    if "No such user" in told:
+        return "; the agent must know the user that submits"
+    return ""

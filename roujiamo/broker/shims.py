@@ -1,0 +1,134 @@
+"""The session's unix socket: where shims on the launch host ask for remote commands, and our own programs for facts.
+
+Runs in the broker. The socket lies in a folder of mode 0700 and the peer's uid is checked as well (SO_PEERCRED,
+unix(7)), so who gets here may do whatever this user may. One connection is one remote command; its end without a CLOSE
+means that the shim is gone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+import socket
+import struct
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from roujiamo.errors import ProtocolError, RoujiamoError
+from roujiamo.protocol import frames
+from roujiamo.protocol.channel import CLOSED
+from roujiamo.protocol.route import Route
+
+log = logging.getLogger(__name__)
+
+_CREDENTIALS = struct.Struct("3i")
+
+OpenRoute = Callable[["ShimConnection", int, bytes], Route | None]
+Answer = Callable[[dict[str, Any]], dict[str, Any]]
+
+
+def peer_uid(connection: socket.socket) -> int:
+    """Return the uid of the process that connected a unix socket."""
+    credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+    return int(_CREDENTIALS.unpack(credentials)[1])
+
+
+class ShimConnection(asyncio.Protocol):
+    """One shim: an OPEN, then the frames of its channel both ways."""
+
+    def __init__(self, socket_server: ShimSocket) -> None:
+        self._server = socket_server
+        self._decoder = frames.Decoder()
+        self._transport: asyncio.Transport | None = None
+        self._route: Route | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        uid = peer_uid(transport.get_extra_info("socket"))
+        if uid != os.geteuid():
+            log.warning("a process of uid %d tried the session's socket", uid)
+            transport.abort()
+            return
+        self._server.connections.add(self)
+
+    def data_received(self, data: bytes) -> None:
+        try:
+            for frame_type, channel, payload in self._decoder.receive_data(data):
+                self._receive(frame_type, channel, payload)
+        except ProtocolError as error:
+            log.warning("a shim broke the protocol: %s", error)
+            if self._route is not None:
+                self._route.opener_gone()
+            self.close()
+
+    def _receive(self, frame_type: int, channel: int, payload: bytes) -> None:
+        if frame_type == frames.CONTROL and self._route is None:
+            self._control(payload)
+        elif self._route is None and frame_type == frames.OPEN:
+            self._route = self._server.on_open(self, channel, payload)
+        elif self._route is not None:
+            self._route.frame_from_opener(frame_type, payload)
+            if self._route.state == CLOSED:
+                self.close()
+        else:
+            raise ProtocolError("a connection that does not begin with OPEN")
+
+    def _control(self, payload: bytes) -> None:
+        try:
+            request = json.loads(payload)
+        except ValueError as error:
+            raise ProtocolError("a request that is no JSON") from error
+        if not isinstance(request, dict):
+            raise ProtocolError("a request that is no JSON object")
+        self.send_frame(frames.CONTROL, 0, json.dumps(self._server.answer(request)).encode())
+
+    def send_frame(self, frame_type: int, channel: int, payload: bytes = b"") -> None:
+        """Write one frame to the shim. What waits here is bounded by the window that the shim granted."""
+        if self._transport is None or self._transport.is_closing():
+            return
+        self._transport.write(frames.encode(frame_type, channel, payload))
+        if frame_type in (frames.CLOSE, frames.OPEN_FAILURE):
+            self._transport.close()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self._server.connections.discard(self)
+        if self._route is not None:
+            self._route.opener_gone()
+
+    def close(self) -> None:
+        """Close the connection when all is written."""
+        if self._transport is not None:
+            self._transport.close()
+
+
+class ShimSocket:
+    """Listens on the session's unix socket.
+
+    `on_open(connection, number, payload)` starts a route, `answer(request)` answers one of our own programs.
+    """
+
+    def __init__(self, on_open: OpenRoute, answer: Answer) -> None:
+        self.on_open = on_open
+        self.answer = answer
+        self.connections: set[ShimConnection] = set()
+        self._server: asyncio.Server | None = None
+
+    async def listen(self, path: Path) -> None:
+        """Listen on `path`. Raises RoujiamoError."""
+        try:
+            self._server = await asyncio.get_running_loop().create_unix_server(
+                lambda: ShimConnection(self), path, backlog=1024
+            )
+        except OSError as error:
+            raise RoujiamoError(f"cannot make the session's socket {path}: {error.strerror}") from error
+
+    def close(self) -> None:
+        """Stop listening and drop every connection."""
+        if self._server is not None:
+            self._server.close()
+        for connection in list(self.connections):
+            connection.close()

@@ -1,0 +1,53 @@
+"""The `roujiamo` command, and `ompirun.sh`: argument parsing, and the one place that prints an error.
+
+Runs in the user's shell. Each subcommand lives in a module of its own with `add(subparsers)`; the programs behind them
+are imported only when they are run, so that `--help` is quick and works without pymesos.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+import roujiamo
+from roujiamo.cli import local_command, rsh_command, run_command
+from roujiamo.errors import RoujiamoError
+
+DESCRIPTION = "Run unmodified MPI programs on Apache Mesos."
+
+
+def main_parser() -> argparse.ArgumentParser:
+    """Return the parser of `roujiamo`."""
+    parser = argparse.ArgumentParser(prog="roujiamo", description=DESCRIPTION)
+    parser.add_argument("-V", "--version", action="version", version=f"roujiamo {roujiamo.__version__}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    run_command.add(commands)
+    rsh_command.add(commands)
+    local_command.add(commands)
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the `roujiamo` command; return its exit status."""
+    return _run(main_parser(), "roujiamo", sys.argv[1:] if arguments is None else arguments)
+
+
+def ompirun_main(arguments: Sequence[str] | None = None) -> int:
+    """Run `ompirun.sh`; return its exit status."""
+    return _run(run_command.ompirun_parser(), "ompirun.sh", sys.argv[1:] if arguments is None else arguments)
+
+
+def _run(parser: argparse.ArgumentParser, program: str, arguments: Sequence[str]) -> int:
+    options = parser.parse_args(arguments)
+    try:
+        return int(options.function(options))
+    except RoujiamoError as error:
+        print(f"{program}: {error}", file=sys.stderr)
+        return error.exit_status
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        # Whoever read our stdout is gone; there is nobody to tell (and 141 is what a shell says of SIGPIPE).
+        sys.stdout = None
+        return 141

@@ -1,0 +1,67 @@
+"""A session as its owner sees it: starts the broker, follows its events, ends it.
+
+Runs in the programs that want a session. The broker is in a process session of its own; it learns the request, secret
+included, from the control connection.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import getpass
+import json
+import os
+import secrets
+import socket
+import subprocess
+from pathlib import Path
+
+from roujiamo.session.request import SessionRequest
+from roujiamo.system.programs import program_command
+from roujiamo.system.runtime_folder import runtime_folder, sweep
+
+
+def new_session_folder() -> Path:
+    """Return the path of a new session's folder, which the broker makes; sweep what dead brokers left.
+
+    Raises RoujiamoError.
+    """
+    folder = runtime_folder()
+    sweep(folder)
+    return folder / f"{os.getpid()}-{secrets.token_hex(4)}"
+
+
+def current_user() -> str:
+    """Return the name of the user that submits."""
+    try:
+        return getpass.getuser() if os.geteuid() else "root"
+    except (KeyError, OSError):
+        return str(os.geteuid())
+
+
+class SessionClient:
+    """A started broker: `control` is the connection to it, `pid` its process."""
+
+    def __init__(self, request: SessionRequest) -> None:
+        """Start the broker and send it `request`."""
+        self.control, theirs = socket.socketpair()
+        with theirs:
+            self._process = subprocess.Popen(
+                program_command("roujiamo.broker", "--control-fd", str(theirs.fileno())),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=None if request.verbosity > 1 else subprocess.DEVNULL,
+                pass_fds=(theirs.fileno(),),
+                start_new_session=True,
+            )
+        self.pid = self._process.pid
+        self.control.sendall(request.to_json().encode() + b"\n")
+
+    def end(self) -> None:
+        """Ask the broker to end the session."""
+        with contextlib.suppress(OSError):
+            self.control.sendall(json.dumps({"request": "end"}).encode() + b"\n")
+
+    def kill(self) -> None:
+        """End the broker at once; the driver and the tasks end by themselves."""
+        with contextlib.suppress(ProcessLookupError):
+            self._process.kill()
