@@ -14,7 +14,7 @@ import pytest
 
 from roujiamo.protocol.frames import INITIAL_WINDOW
 from tests.shim.session import ROOT, RSH, environment_of, rsh, serving, starting
-from tests.support import running, until
+from tests.support import is_alive, running, until
 
 
 def sentence(stderr: bytes) -> str:
@@ -224,10 +224,9 @@ def test_a_server_killed_half_way_is_noticed(tmp_path: Path, python: str) -> Non
 def test_one_signal_ends_the_shim_where_the_server_takes_none(tmp_path: Path) -> None:
     """A stopped broker cannot forward it; Ctrl-C must work all the same."""
     address = str(tmp_path / "socket")
-    with (
-        serving(address) as server,
-        starting(address, "host", "echo ready; exec sleep 1000", ready="ready") as shim,
-    ):
+    pid = tmp_path / "pid"
+    words = ["host", f"echo $$ >{pid}; echo ready; exec sleep 1000"]
+    with serving(address) as server, starting(address, *words, ready="ready") as shim:
         server.process.send_signal(signal.SIGSTOP)
         try:
             shim.process.send_signal(signal.SIGTERM)
@@ -235,11 +234,7 @@ def test_one_signal_ends_the_shim_where_the_server_takes_none(tmp_path: Path) ->
             assert "takes no signals" in sentence(shim.errors().encode())
         finally:
             server.process.send_signal(signal.SIGCONT)
-        until(lambda: _children(server.pid) == [], what="the end of the command")
-
-
-def _children(pid: int) -> list[str]:
-    return Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        until(lambda: not is_alive(int(pid.read_text())), what="the end of the command")
 
 
 @pytest.mark.parametrize(
