@@ -75,6 +75,37 @@ def short_names(hostname: str) -> tuple[str, ...]:
     return (first,) if dot and not _ADDRESS.fullmatch(hostname) else ()
 
 
+class HostNames:
+    """A set of names that users gave to hosts; finding one costs the same however many there are."""
+
+    def __init__(self, names: Iterable[str] = ()) -> None:
+        self._by_key: dict[str, list[str]] = {}
+        for name in names:
+            self.add(name)
+
+    def add(self, name: str) -> None:
+        """Put `name` into the set."""
+        for key in _keys(name):
+            self._by_key.setdefault(key, []).append(name)
+
+    def remove(self, name: str) -> None:
+        """Take `name` out of the set again."""
+        for key in _keys(name):
+            self._by_key[key].remove(name)
+
+    def find(self, hostname: str) -> str | None:
+        """Return a name in the set by which the host `hostname` is meant, or None."""
+        for key in _keys(hostname):
+            for name in self._by_key.get(key, ()):
+                if is_named(hostname, name):
+                    return name
+        return None
+
+
+def _keys(name: str) -> tuple[str, ...]:
+    return (_normal(name), *short_names(name))
+
+
 def natural_order(hostname: str) -> tuple[tuple[int, int, str], ...]:
     """Return a sort key that puts node2 before node10."""
     return tuple(

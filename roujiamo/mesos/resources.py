@@ -21,12 +21,22 @@ JSON = dict[str, Any]
 SCALARS = ("cpus", "mem", "disk", "gpus")
 UNRESERVED = "*"
 
-_UNITS = {"cpus": "cpus", "mem": "MB", "disk": "MB of disk", "gpus": "GPUs"}
+_UNITS = {
+    "cpus": ("cpu", "cpus"),
+    "mem": ("MB", "MB"),
+    "disk": ("MB of disk", "MB of disk"),
+    "gpus": ("GPU", "GPUs"),
+}
 
 
 def to_fixed(value: float) -> int:
     """Return `value` in thousandths, rounded as the master rounds (half away from zero)."""
     return math.floor(value * 1000 + 0.5)
+
+
+def amount_of(name: str, thousandths: int) -> str:
+    """Return "16 cpus", "1 GPU", "512 MB of disk"."""
+    return f"{thousandths / 1000:.12g} {_UNITS[name][thousandths != 1000]}"
 
 
 def from_fixed(thousandths: int) -> float:
@@ -105,9 +115,7 @@ class Resources:
         return f"Resources(cpus={self.cpus:g}, mem={self.mem:g}, disk={self.disk:g}, gpus={self.gpus:g})"
 
     def __str__(self) -> str:
-        parts = [
-            f"{amount / 1000:g} {_UNITS[n]}" for n, amount in zip(SCALARS, self._fixed, strict=True) if amount
-        ]
+        parts = [amount_of(name, amount) for name, amount in zip(SCALARS, self._fixed, strict=True) if amount]
         if not parts:
             return "nothing"
         return parts[0] if len(parts) == 1 else ", ".join(parts[:-1]) + " and " + parts[-1]
@@ -174,7 +182,7 @@ def take(offered: Iterable[JSON], wanted: Resources, role: str) -> list[JSON]:
                 if part:
                     _put(taken, resource, part)
         if missing:
-            raise ValueError(f"{from_fixed(missing):g} {_UNITS[name]} more were to be taken than there are")
+            raise ValueError(f"{amount_of(name, missing)} more were to be taken than there are")
     return taken
 
 

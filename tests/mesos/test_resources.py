@@ -58,6 +58,7 @@ def test_amounts_read_as_a_sentence_part():
     """They stand in messages such as "waiting for one more agent with ..."."""
     assert str(Resources(cpus=2, mem=1024)) == "2 cpus and 1024 MB"
     assert str(Resources(cpus=0.5, mem=64, gpus=2)) == "0.5 cpus, 64 MB and 2 GPUs"
+    assert str(Resources(cpus=1, mem=2_500_000)) == "1 cpu and 2500000 MB"
     assert str(Resources()) == "nothing"
 
 
@@ -116,7 +117,7 @@ def test_the_offer_itself_stays_as_it_was():
 
 def test_taking_more_than_there_is_is_the_callers_bug():
     """It is found at once, not by a TASK_ERROR from the master."""
-    with pytest.raises(ValueError, match="1 cpus more"):
+    with pytest.raises(ValueError, match="1 cpu more"):
         take([unreserved("cpus", 1.0)], Resources(cpus=2), "hpc")
 
 

@@ -1,0 +1,360 @@
+"""The gang allocator: all the hosts of a session at once, or none of them.
+
+Pure; used by the broker, which tells it what the master's events say and does what the returned decisions say. `now`
+is any clock that does not go backwards, in seconds. The master is trusted.
+
+    WAITING --fitting offer--> HOLDING --complete--> SATISFIED --replace, add_host--> WAITING
+       ^                          | hold time over
+       +-- rest over, or news -- RESTING
+
+- An offer that cannot help is declined at once, with a long filter: Mesos offers that agent again only when it has
+  more than what was declined (a filter refuses subsets), or after a REVIVE.
+- An offer that helps is held, but none longer than the hold time. Then all go back, with a filter of a random length
+  that grows from time to time. While one gang rests, another that needs the same agents gets them all: of two that
+  hold each other up both finish. An offer that arrives while resting is kept only if it completes the gang, or would
+  with what was given back (somebody's program ended): that ends the rest.
+- Complete: one Accept an agent, the rest is declined, and SUPPRESS keeps further offers away. When a host must be
+  replaced, REVIVE brings them back.
+- An agent on which a host failed is used again only where nothing else completes the gang within a hold time, and
+  never after it failed twice.
+
+Each step costs in proportion to the offers in it; the whole set is looked at only when it completes.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+
+from roujiamo.mesos import shortage
+from roujiamo.mesos.decisions import Accept, Batch, Decision, Decline, Revive, Suppress
+from roujiamo.mesos.demand import PACK, SPREAD, Demand
+from roujiamo.mesos.eligibility import Eligibility
+from roujiamo.mesos.held import Capacities, HeldAgent, HeldOffers
+from roujiamo.mesos.offers import HostNames, Offer, parse_agent, parse_offer
+from roujiamo.mesos.placement import Placed, place_shares, place_slots
+from roujiamo.mesos.resources import JSON, take, take_all
+from roujiamo.mesos.split import split_evenly
+
+__all__ = ["PACK", "SPREAD", "Accept", "Decision", "Decline", "Demand", "GangAllocator", "Revive", "Suppress"]
+
+# Until the agent has more, a REVIVE, or this: an attribute or a maintenance window may change without either.
+LONG_REFUSAL_SECONDS = 600.0
+# A few allocation intervals (1 s by default): long enough to be offered what others give back, no longer.
+HOLD_SECONDS = 3.0
+# A rest is drawn between the shortest and an end that doubles with each fruitless hold, from twice the hold time to the
+# longest. In simulated races (tests/mesos/test_gang_races.py) 20 gangs for the same agents needed more than 30 s.
+SHORTEST_REST_SECONDS = 0.5
+LONGEST_REST_SECONDS = 60.0
+# Each REVIVE makes the master allocate at once; hosts that are asked for one by one share one.
+REVIVE_SPACING_SECONDS = 0.5
+
+
+class GangAllocator:
+    """Decides about offers for one session.
+
+    `role` is the role of the framework; `random` returns floats in [0, 1). Call `on_tick` at `next_deadline()`.
+    Each `on_…` call, `replace` and `add_host` return the decisions to carry out, in their order.
+    """
+
+    def __init__(
+        self, demand: Demand, role: str, hold_seconds: float, now: float, random: Callable[[], float]
+    ) -> None:
+        self._demand = demand
+        self._role = role
+        self._hold_seconds = hold_seconds
+        self._random = random
+        self._eligibility = Eligibility(demand)
+        # What is still missing: shares of hosts where their number was given, slots where it was not.
+        self._shares: list[int] = []
+        self._sizes: list[
+            tuple[int, int]
+        ] = []  # each size of a share, and how many shares are at least as large
+        self._slots = demand.slots if demand.is_flexible else 0
+        self._wants: dict[str, int] = {}  # hosts asked for by name, and their slots
+        self._wanted = HostNames()
+        self._hosts: dict[str, Placed] = {}
+        self._names: dict[str, str] = {}  # agent id -> the name a host was asked for
+        self._held = HeldOffers()
+        self._seen: dict[str, str] = {}  # agent id -> why it cannot help, or ""
+        self._given_back = Capacities()  # what was held before the rest that is going on
+        self._held_before = 0  # agents (or slots) that were held last, to tell while nothing is held
+        self._hold_until: float | None = None
+        self._rest_until = now
+        self._fruitless = 0
+        self._is_suppressed = False
+        self._revive_at: float | None = None
+        self._revived_at = now - REVIVE_SPACING_SECONDS
+        self._miss_shares(split_evenly(demand.slots, demand.hosts) if demand.hosts else [])
+
+    @property
+    def is_satisfied(self) -> bool:
+        """True where every host that was asked for has been accepted."""
+        return not self._shares and not self._slots and not self._wants
+
+    def next_deadline(self) -> float | None:
+        """Return when `on_tick` has something to do, or None."""
+        return min((each for each in (self._hold_until, self._revive_at) if each is not None), default=None)
+
+    def learn_agents(self, agents: Iterable[JSON]) -> None:
+        """Take in the `slaves` list of GET /slaves: whose GPUs are in use, and what is a whole agent."""
+        self._eligibility.learn(parse_agent(each, self._role) for each in agents)
+
+    def on_offers(self, offers: Iterable[JSON], now: float) -> list[Decision]:
+        """Take in an OFFERS event's list of v1 Offers."""
+        batch = Batch()
+        fresh: dict[str, list[Offer]] = {}
+        for each in offers:
+            offer = parse_offer(each, self._role)
+            if offer.role == self._role:
+                fresh.setdefault(offer.agent_id, []).append(offer)
+            else:
+                # One ACCEPT cannot mix roles, and the task's resources would be another role's.
+                batch.decline([offer], LONG_REFUSAL_SECONDS)
+        for agent_id, of_agent in fresh.items():
+            self._consider(agent_id, of_agent, batch)
+        return self._settle(batch, now)
+
+    def on_rescind(self, offer_id: str, now: float) -> list[Decision]:
+        """Forget an offer that the master took back."""
+        agent_id = self._held.agent_of(offer_id)
+        batch = Batch()
+        if agent_id is not None:
+            rest = [each for each in self._held.drop(agent_id).offers if each.id != offer_id]
+            if rest:
+                self._consider(agent_id, rest, batch)
+        return self._settle(batch, now)
+
+    def on_subscribed(self, now: float) -> list[Decision]:
+        """After every SUBSCRIBED: offers of an earlier connection are void, and the master has forgotten a SUPPRESS."""
+        for agent_id in self._held:
+            self._held.drop(agent_id)
+        self._revive_at = None
+        self._is_suppressed = False
+        return self._settle(Batch(), now)
+
+    def on_tick(self, now: float) -> list[Decision]:
+        """The time of `next_deadline` has come."""
+        batch = Batch()
+        if self._revive_at is not None and now >= self._revive_at:
+            self._revive(batch, now)
+        is_over = self._hold_until is not None and now >= self._hold_until
+        if is_over and not self._complete(batch, with_last_resort=True):
+            self._give_back(batch, now)
+        return self._settle(batch, now)
+
+    def replace(self, agent_id: str, now: float, *, is_agents_fault: bool = True) -> list[Decision]:
+        """A host failed before it was ready: get another one for its slots, elsewhere if possible.
+
+        With `is_agents_fault` false (the offer was void before the ACCEPT arrived) the agent is as good as any.
+        """
+        host = self._hosts.pop(agent_id, None)
+        batch = Batch()
+        if host is None:
+            return []
+        if is_agents_fault:
+            self._eligibility.count_failure(agent_id)
+        if agent_id in self._names:
+            self._want(self._names.pop(agent_id), host.slots)
+        elif self._demand.is_flexible:
+            self._slots += host.slots
+        else:
+            self._miss_shares([*self._shares, host.slots])
+        self._want_offers(batch, now)
+        return self._settle(batch, now)
+
+    def add_host(self, name: str, slots: int, now: float) -> list[Decision]:
+        """Ask for the agent called `name`, by itself: it becomes a host as soon as it is offered with enough."""
+        batch = Batch()
+        self._want(name, slots)
+        self._want_offers(batch, now)
+        return self._settle(batch, now)
+
+    def withdraw_host(self, name: str, now: float) -> list[Decision]:
+        """Wait no longer for a host that was asked for by name."""
+        if name in self._wants:
+            self._forget_want(name)
+        return self._settle(Batch(), now)
+
+    def is_impossible(self, agents: Iterable[JSON]) -> str | None:
+        """Return why these agents (GET /slaves) can never satisfy the demand, or None.
+
+        No agents at all prove nothing: after a master's restart they come back one by one.
+        """
+        known = [parse_agent(each, self._role) for each in agents]
+        return shortage.impossible(self._demand, known, self._wants)
+
+    def explain(self, agents: Iterable[JSON] | None = None) -> str:
+        """Return one sentence on what is missing; `agents` is the `slaves` list of GET /slaves, where there is one."""
+        if self.is_satisfied:
+            return "all hosts are there"
+        known = None if agents is None else [parse_agent(each, self._role) for each in agents]
+        if known and (reason := shortage.impossible(self._demand, known, self._wants)):
+            return reason
+        return shortage.waiting(
+            self._demand,
+            self._shares,
+            self._slots,
+            self._wants,
+            len(self._hosts),
+            self._held_count(),
+            self._seen,
+            known,
+        )
+
+    def _held_count(self) -> int:
+        """Held agents, or slots on them; while nothing is held, what the last hold had."""
+        if not self._held:
+            return self._held_before
+        capacities = self._held.capacities
+        return capacities.slots if self._demand.is_flexible else capacities.count(1)
+
+    # -- one agent's offers
+
+    def _consider(self, agent_id: str, offers: Sequence[Offer], batch: Batch) -> None:
+        """Accept, hold or decline the fresh `offers` of one agent, together with what is held of it."""
+        if agent_id in self._held:
+            offers = [*self._held.drop(agent_id).offers, *offers]
+        hostname = offers[0].hostname
+        free = sum((each.free for each in offers[1:]), offers[0].free)
+        name = self._wanted.find(hostname)
+        if agent_id in self._hosts:
+            objection = shortage.IS_HOST
+        else:
+            objection = self._eligibility.objection(offers, free)
+        if not objection and name is not None:
+            slots = self._wants[name]
+            if self._demand.size_of(slots).is_within(free):
+                self._forget_want(name)
+                self._names[agent_id] = name
+                self._seen[agent_id] = ""
+                self._accept(Placed(agent_id, slots), hostname, offers, batch)
+                return
+            objection = shortage.TOO_SMALL
+        limit = (
+            min(self._demand.slot_limit, self._slots)
+            if self._slots
+            else max((size for size, _ in self._sizes), default=0)
+        )
+        capacity = 0 if objection else self._demand.slots_within(free, limit)
+        if capacity >= min((size for size, _ in self._sizes), default=1):
+            is_last_resort = self._eligibility.is_last_resort(agent_id)
+            self._held.keep(HeldAgent(agent_id, hostname, tuple(offers), free, capacity, is_last_resort))
+        else:
+            objection = objection or (shortage.TOO_SMALL if limit else "")
+            batch.decline(offers, LONG_REFUSAL_SECONDS)
+        self._seen[agent_id] = objection
+
+    # -- the gang
+
+    def _settle(self, batch: Batch, now: float) -> list[Decision]:
+        """Complete the gang if that is possible now; else start or respect the hold time and the rest."""
+        self._complete(batch, with_last_resort=False)
+        if self._held and self._hold_until is None:
+            if now < self._rest_until and self._is_within_reach(self._given_back):
+                # Something became free, and with what was given back it would do: ask for that again.
+                self._want_offers(batch, now)
+            if now < self._rest_until:
+                self._decline_held(batch, self._rest_until - now)
+            else:
+                # Not all gangs' holds are equally long, or they might start and end together for ever.
+                self._hold_until = now + self._hold_seconds * (0.5 + 0.5 * self._random())
+        elif not self._held:
+            self._hold_until = None
+        if self.is_satisfied:
+            self._revive_at = None
+            if not self._is_suppressed:
+                self._is_suppressed = True
+                batch.last.append(Suppress())
+        return batch.decisions()
+
+    def _complete(self, batch: Batch, *, with_last_resort: bool) -> bool:
+        """Accept the whole gang if the held offers suffice, and give the others back."""
+        if not (self._shares or self._slots):
+            return False
+        if not with_last_resort and not self._is_within_reach():
+            return False
+        candidates = self._held.candidates(with_last_resort=with_last_resort)
+        placement = self._demand.placement
+        if self._slots:
+            placed = place_slots(candidates, self._slots, placement)
+        else:
+            placed = place_shares(candidates, self._shares, placement)
+        if placed is None:
+            return False
+        self._miss_shares([])
+        self._slots = 0
+        for each in placed:
+            held = self._held.drop(each.agent_id)
+            self._accept(each, held.hostname, held.offers, batch)
+        self._decline_held(batch, LONG_REFUSAL_SECONDS)
+        self._fruitless = 0
+        self._rest_until = float("-inf")
+        return True
+
+    def _is_within_reach(self, besides: Capacities | None = None) -> bool:
+        """Tell from the counts alone whether the held offers, and perhaps others besides, complete the gang."""
+        both = [self._held.capacities] if besides is None else [self._held.capacities, besides]
+        if self._slots:
+            return sum(each.slots for each in both) >= self._slots
+        # An even split has at most two sizes.
+        return all(sum(each.count(size) for each in both) >= needed for size, needed in self._sizes)
+
+    def _accept(self, placed: Placed, hostname: str, offers: Sequence[Offer], batch: Batch) -> None:
+        offered = [resource for each in offers for resource in each.resources]
+        if self._demand.exclusive:
+            resources = take_all(offered, self._role)
+        else:
+            resources = take(offered, self._demand.size_of(placed.slots), self._role)
+        ids = tuple(each.id for each in offers)
+        name = self._names.get(placed.agent_id)
+        batch.accepts.append(Accept(placed.agent_id, hostname, ids, placed.slots, resources, name))
+        self._hosts[placed.agent_id] = placed
+
+    def _decline_held(self, batch: Batch, refuse_seconds: float) -> None:
+        for agent_id in self._held:
+            batch.decline(self._held.drop(agent_id).offers, refuse_seconds)
+
+    def _give_back(self, batch: Batch, now: float) -> None:
+        self._held_before = self._held_count()
+        self._fruitless = min(self._fruitless + 1, 16)
+        longest = min(LONGEST_REST_SECONDS, self._hold_seconds * 2**self._fruitless)
+        rest = SHORTEST_REST_SECONDS + longest * self._random()
+        self._rest_until = now + rest
+        self._hold_until = None
+        self._given_back = Capacities()
+        for agent_id in self._held:
+            held = self._held.drop(agent_id)
+            batch.decline(held.offers, rest)
+            if not held.is_last_resort:
+                self._given_back.add(held.capacity)
+
+    # -- what is missing
+
+    def _miss_shares(self, shares: list[int]) -> None:
+        self._shares = shares
+        self._sizes = [(size, sum(share >= size for share in shares)) for size in set(shares)]
+
+    def _want(self, name: str, slots: int) -> None:
+        if name not in self._wants:
+            self._wanted.add(name)
+        self._wants[name] = slots
+
+    def _forget_want(self, name: str) -> None:
+        del self._wants[name]
+        self._wanted.remove(name)
+
+    def _want_offers(self, batch: Batch, now: float) -> None:
+        """Something more is missing: try it with what is held, and ask for what was declined."""
+        for agent_id in self._held:
+            self._consider(agent_id, self._held.drop(agent_id).offers, batch)
+        self._rest_until = now
+        self._given_back = Capacities()
+        earliest = self._revived_at + REVIVE_SPACING_SECONDS
+        if now >= earliest:
+            self._revive(batch, now)
+        elif self._revive_at is None:
+            self._revive_at = earliest
+
+    def _revive(self, batch: Batch, now: float) -> None:
+        self._revive_at = None
+        self._revived_at = now
+        self._is_suppressed = False
+        batch.last.append(Revive())

@@ -1,0 +1,154 @@
+"""A small model of a Mesos master's allocator, for races between sessions in simulated time.
+
+Imported by the tests of the gang allocator. It does what docs/allocation-modules.md and the hierarchical allocator do
+as far as a race depends on it: each allocation interval it goes through the agents in random order and gives what is
+free of an agent to the framework with the smallest share that does not refuse it. A filter refuses what it contains.
+"""
+
+import heapq
+import itertools
+
+from roujiamo.mesos.decisions import Accept, Decline, Revive, Suppress
+from roujiamo.mesos.resources import Resources, sum_scalars
+
+ALLOCATION_INTERVAL = 1.0
+
+
+def scalars(cpus, mem):
+    return [
+        {"name": "cpus", "type": "SCALAR", "scalar": {"value": cpus}, "allocation_info": {"role": "*"}},
+        {"name": "mem", "type": "SCALAR", "scalar": {"value": mem}, "allocation_info": {"role": "*"}},
+    ]
+
+
+def offer(number, agent, cpus=4.0, mem=4096.0, **more):
+    """A v1 Offer of agent `agent`."""
+    return {
+        "id": {"value": f"O{number}"},
+        "agent_id": {"value": f"S{agent}"},
+        "hostname": f"agent{agent}",
+        "allocation_info": {"role": "*"},
+        "resources": scalars(cpus, mem),
+        **more,
+    }
+
+
+class Framework:
+    """One session on the model: its allocator, and what it got."""
+
+    def __init__(self, name, allocator, job_seconds):
+        self.name = name
+        self.allocator = allocator
+        self.job_seconds = job_seconds
+        self.is_suppressed = False
+        self.filters = {}  # agent -> (resources, until)
+        self.offered = {}  # offer id -> (agent, resources, since)
+        self.hosts = []
+        self.done_at = None
+        self.longest_hold = 0.0
+
+    def share(self):
+        return sum(resources.cpus for _, resources, _ in self.offered.values()) + sum(
+            resources.cpus for _, resources in self.hosts
+        )
+
+
+class Master:
+    """Agents of equal size, frameworks that join at given times, and a queue of what happens when."""
+
+    def __init__(self, agents, random, size=None):
+        self.free = {agent: size or Resources(cpus=4, mem=4096) for agent in range(agents)}
+        self.random = random
+        self.frameworks = []
+        self.now = 0.0
+        self.queue = [(0.0, 0, self.allocate_and_repeat)]
+        self.order = itertools.count(1)
+        self.offer_ids = itertools.count(1)
+
+    def at(self, when, action):
+        heapq.heappush(self.queue, (when, next(self.order), action))
+
+    def join(self, framework, when):
+        self.at(when, lambda: self.frameworks.append(framework))
+
+    def run(self, is_over, limit):
+        """Let time pass until `is_over()`; AssertionError past `limit` simulated seconds."""
+        while not is_over():
+            self.now, _, action = heapq.heappop(self.queue)
+            assert self.now <= limit, f"not over after {limit} simulated seconds"
+            action()
+
+    def allocate_and_repeat(self):
+        self.allocate()
+        self.at(self.now + ALLOCATION_INTERVAL, self.allocate_and_repeat)
+
+    def allocate(self):
+        fresh = {}
+        agents = [agent for agent, free in self.free.items() if free]
+        self.random.shuffle(agents)
+        for agent in agents:
+            free = self.free[agent]
+            candidates = [each for each in self.frameworks if self.is_open(each, agent, free)]
+            if candidates:
+                chosen = min(candidates, key=lambda each: (each.share(), each.name))
+                number = next(self.offer_ids)
+                chosen.offered[f"O{number}"] = (agent, free, self.now)
+                self.free[agent] = Resources()
+                fresh.setdefault(chosen.name, (chosen, []))[1].append(
+                    offer(number, agent, free.cpus, free.mem)
+                )
+        for framework, offers in fresh.values():
+            self.carry_out(framework, framework.allocator.on_offers(offers, self.now))
+
+    def is_open(self, framework, agent, free):
+        if framework.is_suppressed or framework.done_at is not None:
+            return False
+        refused, until = framework.filters.get(agent, (Resources(), 0.0))
+        return self.now >= until or not free.is_within(refused)
+
+    def carry_out(self, framework, decisions):
+        for decision in decisions:
+            match decision:
+                case Accept():
+                    self.accept(framework, decision)
+                case Decline(offer_ids, refuse_seconds):
+                    for each in offer_ids:
+                        agent, resources = self.take_back(framework, each)
+                        framework.filters[agent] = (resources, self.now + refuse_seconds)
+                case Suppress():
+                    framework.is_suppressed = True
+                case Revive():
+                    framework.is_suppressed = False
+                    framework.filters.clear()
+                    self.at(self.now, self.allocate)
+        deadline = framework.allocator.next_deadline()
+        if deadline is not None:
+            self.at(max(deadline, self.now), lambda: self.tick(framework))
+        if framework.allocator.is_satisfied and framework.done_at is None:
+            framework.done_at = self.now
+            self.at(self.now + framework.job_seconds, lambda: self.end(framework))
+
+    def tick(self, framework):
+        deadline = framework.allocator.next_deadline()
+        if deadline is not None and deadline <= self.now:
+            self.carry_out(framework, framework.allocator.on_tick(self.now))
+
+    def accept(self, framework, decision):
+        given = [self.take_back(framework, each) for each in decision.offer_ids]
+        agent = given[0][0]
+        assert {each for each, _ in given} == {agent}, "one ACCEPT takes offers of one agent"
+        used = sum_scalars(decision.resources, "*")
+        assert used.is_within(self.free[agent])
+        self.free[agent] -= used
+        framework.hosts.append((agent, used))
+
+    def take_back(self, framework, offer_id):
+        agent, resources, since = framework.offered.pop(offer_id)
+        framework.longest_hold = max(framework.longest_hold, self.now - since)
+        self.free[agent] += resources
+        return agent, resources
+
+    def end(self, framework):
+        for agent, used in framework.hosts:
+            self.free[agent] += used
+        framework.hosts.clear()

@@ -1,0 +1,320 @@
+"""The gang allocator, one decision at a time: what it does with an offer, and when."""
+
+import pytest
+
+from roujiamo.mesos.constraints import parse_constraint
+from roujiamo.mesos.gang import (
+    LONG_REFUSAL_SECONDS,
+    SPREAD,
+    Accept,
+    Decline,
+    Demand,
+    GangAllocator,
+    Revive,
+    Suppress,
+)
+from roujiamo.mesos.resources import Resources, sum_scalars
+from tests.mesos.master_model import offer, scalars
+
+PER_SLOT = Resources(cpus=1, mem=512)
+GPUS = {"name": "gpus", "type": "SCALAR", "scalar": {"value": 2.0}, "allocation_info": {"role": "*"}}
+
+
+def allocator(hosts=2, slots=4, *, role="*", hold=4.0, random=lambda: 0.5, **demand):
+    return GangAllocator(Demand(hosts, slots, **{"per_slot": PER_SLOT, **demand}), role, hold, 0.0, random)
+
+
+def accepted(decisions):
+    return {each.hostname: each.slots for each in decisions if isinstance(each, Accept)}
+
+
+def declined(decisions):
+    return {
+        offer_id: each.refuse_seconds
+        for each in decisions
+        if isinstance(each, Decline)
+        for offer_id in each.offer_ids
+    }
+
+
+def test_nothing_is_accepted_until_all_hosts_are_there():
+    """All or none: half a gang would hold agents for nothing."""
+    gang = allocator(hosts=3, slots=8)
+    assert gang.on_offers([offer(1, 1), offer(2, 2)], 0.0) == []
+    decisions = gang.on_offers([offer(3, 3)], 1.0)
+    assert sorted(accepted(decisions)) == ["agent1", "agent2", "agent3"]
+    assert sorted(accepted(decisions).values()) == [2, 3, 3]
+    assert [type(each) for each in decisions] == [Accept, Accept, Accept, Suppress]
+    assert gang.is_satisfied
+    assert gang.next_deadline() is None
+    assert gang.explain() == "all hosts are there"
+
+
+def test_a_host_takes_what_its_slots_and_the_overhead_need_and_no_more():
+    """The rest of the offer is the master's again with the ACCEPT."""
+    gang = allocator(1, 2, per_host=Resources(cpus=0.1, mem=64))
+    (accept, _) = gang.on_offers([offer(1, 1)], 0.0)
+    assert accept == Accept("S1", "agent1", ("O1",), 2, scalars(2.1, 1088.0))
+
+
+def test_hosts_with_more_slots_come_first_then_by_number():
+    """The order of the hostfile is the order of the ranks."""
+    gang = allocator(3, 4)
+    decisions = gang.on_offers([offer(1, 10, 1.0), offer(2, 9, 4.0), offer(3, 2, 1.0)], 0.0)
+    assert list(accepted(decisions).items()) == [("agent9", 2), ("agent2", 1), ("agent10", 1)]
+
+
+def test_several_offers_of_one_agent_are_one_host():
+    """A master may split an agent's resources over several offers; one ACCEPT takes them all."""
+    gang = allocator(1, 4)
+    (accept, _) = gang.on_offers([offer(1, 1, 2.0, 1024.0), offer(2, 1, 2.0, 1024.0)], 0.0)
+    assert accept == Accept("S1", "agent1", ("O1", "O2"), 4, scalars(4.0, 2048.0))
+
+
+def test_a_later_offer_of_a_held_agent_adds_to_it():
+    """Another framework's task ended there meanwhile; the agent counts once, with both offers."""
+    gang = allocator(None, 8)
+    assert gang.on_offers([offer(1, 1, 3.0), offer(2, 2, 2.0)], 0.0) == []
+    decisions = gang.on_offers([offer(3, 1, 3.0)], 1.0)
+    assert accepted(decisions) == {"agent1": 6, "agent2": 2}
+    assert decisions[0].offer_ids == ("O1", "O3")
+
+
+def test_one_agent_is_never_two_hosts():
+    """Two daemons of an MPI on one host would get in each other's way."""
+    gang = allocator(2, 2)
+    assert gang.on_offers([offer(1, 1, 16.0), offer(2, 1, 16.0)], 0.0) == []
+    assert not gang.is_satisfied
+
+
+def test_an_offer_that_is_too_small_is_declined_at_once_with_a_long_filter():
+    """Mesos offers the agent again by itself once it has more."""
+    gang = allocator(2, 8)
+    assert declined(gang.on_offers([offer(1, 1, cpus=3.0), offer(2, 2, mem=100.0)], 0.0)) == {
+        "O1": LONG_REFUSAL_SECONDS,
+        "O2": LONG_REFUSAL_SECONDS,
+    }
+    assert gang.next_deadline() is None
+
+
+def test_what_is_over_when_the_gang_is_complete_goes_back():
+    """Held for nothing from here on."""
+    gang = allocator(1, 1)
+    decisions = gang.on_offers([offer(1, 1), offer(2, 2)], 0.0)
+    assert len(accepted(decisions)) == len(declined(decisions)) == 1
+    assert declined(gang.on_offers([offer(3, 3)], 1.0)) == {"O3": LONG_REFUSAL_SECONDS}
+
+
+def test_all_goes_back_after_the_hold_time_and_longer_each_time():
+    """Jitter and back-off: of two gangs one rests while the other gets everything."""
+    gang = allocator(2, 2, hold=4.0)
+    rests = []
+    now = 0.0
+    for number in range(6):
+        assert gang.on_offers([offer(number, 1)], now) == []
+        until = gang.next_deadline()
+        assert now < until <= now + 4.0
+        assert gang.on_tick(until - 0.01) == []
+        (decline,) = gang.on_tick(until)
+        assert decline.offer_ids == (f"O{number}",)
+        assert gang.next_deadline() is None
+        rests.append(decline.refuse_seconds)
+        now = until + decline.refuse_seconds
+    assert rests == [4.5, 8.5, 16.5, 30.5, 30.5, 30.5]
+
+
+def test_a_resting_gang_keeps_no_offer_but_one_that_completes_it():
+    """While it rests, others are to get the agents."""
+    gang = allocator(3, 3)
+    gang.on_offers([offer(1, 1)], 0.0)
+    gang.on_tick(4.0)
+    assert declined(gang.on_offers([offer(2, 2)], 5.0)) == {"O2": pytest.approx(3.5)}
+    assert len(accepted(gang.on_offers([offer(3, 1), offer(4, 2), offer(5, 3)], 6.0))) == 3
+
+
+def test_an_agent_that_becomes_free_ends_the_rest_if_it_was_the_missing_one():
+    """REVIVE brings back what was given back, whose filter would else last for the whole rest."""
+    gang = allocator(2, 2)
+    gang.on_offers([offer(1, 1)], 0.0)
+    gang.on_tick(4.0)
+    assert gang.on_offers([offer(2, 2)], 5.0) == [Revive()]
+    assert sorted(accepted(gang.on_offers([offer(3, 1)], 5.1))) == ["agent1", "agent2"]
+
+
+def test_a_rescinded_offer_does_not_count():
+    """The master took it back: naming it in an ACCEPT would lose the task."""
+    gang = allocator(2, 2)
+    gang.on_offers([offer(1, 1)], 0.0)
+    assert gang.on_rescind("O1", 1.0) == []
+    assert gang.on_rescind("O99", 1.0) == []
+    assert gang.next_deadline() is None
+    assert gang.on_offers([offer(2, 2)], 2.0) == []
+
+
+def test_a_new_subscription_forgets_the_offers_of_the_old():
+    """They are void; and the master has forgotten that we wanted no more."""
+    gang = allocator(2, 2)
+    gang.on_offers([offer(1, 1)], 0.0)
+    assert gang.on_subscribed(1.0) == []
+    assert gang.on_offers([offer(2, 2)], 1.0) == []
+    assert len(accepted(gang.on_offers([offer(3, 1)], 2.0))) == 2
+    assert gang.on_subscribed(3.0) == [Suppress()]
+
+
+def test_a_host_that_failed_is_replaced_by_another_agent():
+    """With the same number of slots; REVIVE, since the agents were declined for long."""
+    gang = allocator(2, 3)
+    lost = next(each for each in gang.on_offers([offer(1, 1), offer(2, 2)], 0.0) if isinstance(each, Accept))
+    assert gang.replace(lost.agent_id, 10.0) == [Revive()]
+    assert not gang.is_satisfied
+    again = int(lost.agent_id[1:])
+    assert accepted(gang.on_offers([offer(3, again), offer(4, 3)], 11.0)) == {"agent3": lost.slots}
+
+
+def test_the_agent_that_failed_is_taken_again_where_there_is_no_other():
+    """After a hold time, and not a third time."""
+    gang = allocator(1, 1)
+    gang.on_offers([offer(1, 1)], 0.0)
+    gang.replace("S1", 10.0)
+    assert gang.on_offers([offer(2, 1)], 11.0) == []
+    assert accepted(gang.on_tick(gang.next_deadline())) == {"agent1": 1}
+    gang.replace("S1", 20.0)
+    assert declined(gang.on_offers([offer(3, 1)], 21.0)) == {"O3": LONG_REFUSAL_SECONDS}
+    assert "1 given up after failures" in gang.explain()
+
+
+def test_an_agent_that_is_not_at_fault_is_taken_again_at_once():
+    """The offer was rescinded while the ACCEPT was on its way."""
+    gang = allocator(1, 1)
+    gang.on_offers([offer(1, 1)], 0.0)
+    assert gang.replace("S1", 10.0, is_agents_fault=False) == [Revive()]
+    assert accepted(gang.on_offers([offer(2, 1)], 11.0)) == {"agent1": 1}
+    assert gang.replace("S9", 12.0) == []
+
+
+def test_several_replacements_share_one_revive():
+    """A REVIVE makes the master go through all agents."""
+    gang = allocator(3, 3)
+    gang.on_offers([offer(n, n) for n in range(3)], 0.0)
+    assert gang.replace("S0", 10.0) == [Revive()]
+    assert gang.replace("S1", 10.1) == []
+    assert gang.on_tick(gang.next_deadline()) == [Revive()]
+    assert gang.next_deadline() is None
+    assert len(accepted(gang.on_offers([offer(n + 10, n + 10) for n in range(2)], 11.0))) == 2
+
+
+@pytest.mark.parametrize(
+    ("demand", "unfit"),
+    [
+        ({"constraints": (parse_constraint("zone==a"),)}, {}),
+        ({"constraints": (parse_constraint("hostname!=agent1"),)}, {}),
+        ({"exclude_hosts": ("agent1.example.org",)}, {}),
+        ({"only_hosts": ("agent2",)}, {}),
+        ({}, {"resources": [*scalars(4.0, 4096.0), GPUS]}),
+        ({}, {"unavailability": {"start": {"nanoseconds": 1}}}),
+        ({}, {"allocation_info": {"role": "ml"}}),
+    ],
+)
+def test_agents_that_are_not_wanted_are_declined_at_once(demand, unfit):
+    """Attributes, names, GPUs that others need, maintenance, an offer to another role of the framework."""
+    gang = allocator(1, 1, **demand)
+    assert declined(gang.on_offers([offer(1, 1, **unfit)], 0.0)) == {"O1": LONG_REFUSAL_SECONDS}
+
+
+def test_gpus_are_taken_when_asked_for():
+    """Per host and per slot."""
+    gang = allocator(1, 1, per_slot=Resources(cpus=1, mem=512, gpus=1))
+    (accept, _) = gang.on_offers([offer(1, 1, resources=[*scalars(4.0, 4096.0), GPUS])], 0.0)
+    assert sum_scalars(accept.resources, "*") == Resources(cpus=1, mem=512, gpus=1)
+
+
+def test_a_gpu_agent_is_left_alone_even_while_its_gpus_are_in_use():
+    """Its offers show none then; /slaves does."""
+    gang = allocator(1, 1)
+    gang.learn_agents([{"id": "S1", "hostname": "agent1", "resources": {"cpus": 4, "mem": 4096, "gpus": 2}}])
+    assert declined(gang.on_offers([offer(1, 1)], 0.0)) == {"O1": LONG_REFUSAL_SECONDS}
+
+
+def test_exclusive_takes_the_whole_agent():
+    """Whatever the slots need, nobody else gets anything there."""
+    gang = allocator(1, 1, exclusive=True)
+    gang.learn_agents(
+        [{"id": f"S{n}", "hostname": f"agent{n}", "resources": {"cpus": 8, "mem": 4096}} for n in (1, 2)]
+    )
+    assert declined(gang.on_offers([offer(1, 1, cpus=4.0)], 0.0)) == {"O1": LONG_REFUSAL_SECONDS}
+    (accept, _) = gang.on_offers([offer(2, 2, cpus=8.0)], 0.0)
+    assert accept.resources == scalars(8.0, 4096.0)
+
+
+def test_slots_alone_take_as_many_hosts_as_they_need():
+    """-n without -N."""
+    offers = [offer(1, 1, 4.0), offer(2, 2, 4.0), offer(3, 3, 2.0)]
+    assert accepted(allocator(None, 6).on_offers(offers, 0.0)) == {"agent2": 4, "agent3": 2}
+    assert accepted(allocator(None, 6, max_slots_per_host=2).on_offers(offers, 0.0)) == {
+        "agent1": 2,
+        "agent2": 2,
+        "agent3": 2,
+    }
+    assert accepted(allocator(None, 6, placement=SPREAD).on_offers(offers, 0.0)) == {
+        "agent1": 2,
+        "agent2": 2,
+        "agent3": 2,
+    }
+
+
+def test_the_roles_own_reservations_are_used_first():
+    """And named in the ACCEPT as they were offered."""
+    info = {"allocation_info": {"role": "hpc"}}
+    resources = [{**each, **info} for each in scalars(4.0, 4096.0)]
+    reserved = {**resources[0], "scalar": {"value": 1.0}, "reservations": [{"type": "STATIC", "role": "hpc"}]}
+    gang = allocator(1, 2, role="hpc")
+    (accept, _) = gang.on_offers([offer(1, 1, resources=[*resources, reserved], **info)], 0.0)
+    assert accept.resources == [
+        reserved,
+        {**resources[0], "scalar": {"value": 1.0}},
+        {**resources[1], "scalar": {"value": 1024.0}},
+    ]
+
+
+def test_hosts_can_be_asked_for_one_by_one():
+    """Without the wrapper the launcher names them, one shim each; each is had as soon as it is offered."""
+    gang = allocator(0, 0)
+    assert gang.on_subscribed(0.0) == [Suppress()]
+    assert gang.add_host("agent7", 2, 1.0) == [Revive()]
+    decisions = gang.on_offers([offer(1, 6), offer(2, 7)], 1.1)
+    assert [(each.name, each.hostname, each.slots) for each in decisions if isinstance(each, Accept)] == [
+        ("agent7", "agent7", 2)
+    ]
+    assert declined(decisions) == {"O1": LONG_REFUSAL_SECONDS}
+    assert gang.is_satisfied
+    gang.add_host("agent6", 1, 1.2)
+    assert gang.on_tick(gang.next_deadline()) == [Revive()]
+    assert accepted(gang.on_offers([offer(3, 6), offer(4, 5)], 2.0)) == {"agent6": 1}
+
+
+def test_a_named_host_that_failed_is_asked_for_again_by_name():
+    """No other agent will do."""
+    gang = allocator(0, 0)
+    gang.add_host("agent1", 1, 0.0)
+    gang.on_offers([offer(1, 1)], 0.1)
+    assert gang.replace("S1", 5.0) == [Revive()]
+    assert accepted(gang.on_offers([offer(2, 2), offer(3, 1)], 5.1)) == {"agent1": 1}
+
+
+def test_a_named_host_can_be_given_up():
+    """Its shim has waited long enough."""
+    gang = allocator(0, 0)
+    gang.add_host("agent9", 1, 0.0)
+    assert gang.explain() == "the master has not offered anything yet"
+    gang.on_offers([offer(1, 1)], 0.1)
+    assert gang.explain() == "waiting for 1 cpu and 512 MB on agent9"
+    assert gang.withdraw_host("agent9", 1.0) == [Suppress()]
+    assert gang.is_satisfied
+
+
+def test_ten_thousand_offers_one_by_one_are_counted_not_searched():
+    """The work per offer does not grow with what is held: the candidates are looked at once, at the end."""
+    gang = allocator(5000, 20_000, constraints=tuple(parse_constraint(f"a{n}!=x{n}") for n in range(100)))
+    for number in range(4999):
+        assert gang.on_offers([offer(number, number)], 0.0) == []
+    assert len(accepted(gang.on_offers([offer(9999, 9999)], 0.0))) == 5000
