@@ -15,6 +15,7 @@ import os
 import shutil
 import signal
 import socket
+import sys
 import time
 import uuid
 from dataclasses import dataclass, field
@@ -24,7 +25,7 @@ from typing import Any, NoReturn
 from roujiamo.local import agent_http, sandbox
 from roujiamo.local.children import end_adopted, end_descendants, reap
 from roujiamo.local.executor import Order, execute
-from roujiamo.local.http_server import HttpServer
+from roujiamo.local.http_server import HttpServer, own_address
 from roujiamo.local.links import Link
 from roujiamo.local.namespaces import take_hostname
 from roujiamo.mesos.master.quantities import Quantities
@@ -87,8 +88,9 @@ def run_agent(options: AgentOptions, master: socket.socket) -> NoReturn:
         become_subreaper()
         asyncio.run(_Agent(options).run(master))
         status = 0
-    except KeyboardInterrupt:
-        pass
+    except BaseException as problem:  # noqa: BLE001  nothing may return into the master's code from here
+        sys.stderr.write(f"roujiamo local: {options.hostname}: {type(problem).__name__}: {problem}\n")
+        sys.stderr.flush()
     finally:
         end_descendants(0.0)
         if options.is_temporary:
@@ -125,7 +127,7 @@ class _Agent:
             self._namespace_problem = take_hostname(self._options.hostname)
         family = socket.AF_INET6 if ":" in self._options.host else socket.AF_INET
         listener = socket.create_server((self._options.host, 0), family=family)
-        host, port = listener.getsockname()[:2]
+        host, port = own_address(listener)
         self._address = f"{host}:{port}"
         server = HttpServer(agent_http.AgentService(self._describe))
         await server.start(listener)

@@ -29,7 +29,7 @@ from typing import Any
 from roujiamo.errors import LocalClusterError
 from roujiamo.local.agent import AgentOptions, run_agent
 from roujiamo.local.children import end_adopted, end_descendants, reap
-from roujiamo.local.http_server import HttpConnection, HttpServer
+from roujiamo.local.http_server import HttpConnection, HttpServer, own_address
 from roujiamo.local.links import Link
 from roujiamo.local.namespaces import why_no_hostnames
 from roujiamo.mesos.master import agents, frameworks
@@ -108,7 +108,8 @@ def _listen(options: ClusterOptions) -> socket.socket:
         return socket.create_server((options.host, options.port), family=family, backlog=1024)
     except (OSError, OverflowError) as error:
         where = f"{options.host}:{options.port}"
-        reason = getattr(error, "strerror", None) or str(error)
+        # create_server adds the address once more to the error's own text.
+        reason = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else str(error)
         raise LocalClusterError(
             f"{where}: cannot listen there: {reason}; try --port 0 for a free port"
         ) from error
@@ -148,7 +149,7 @@ class _Cluster:
         self._listener = listener
         # One clock for deadlines and timestamps: the time of day at the start, and the monotonic clock since.
         self._offset = time.time() - time.monotonic()
-        host, port = listener.getsockname()[:2]
+        host, port = own_address(listener)
         self._state = MasterState(
             options.settings, (host, port), self._now(), lambda: str(uuid.uuid4()), random.shuffle
         )

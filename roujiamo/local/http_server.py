@@ -7,6 +7,7 @@ read what was answered, and a stream whose reader stopped is cut before it fills
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import socket
 from collections.abc import Iterator
 from email.utils import formatdate
@@ -209,3 +210,19 @@ class HttpServer:
             self._server.close()
         for connection in list(self._connections):
             connection.abort()
+
+
+def own_address(listener: socket.socket) -> tuple[str, int]:
+    """The address under which others reach a listener: for one on all addresses, the one that faces outwards."""
+    host, port = listener.getsockname()[:2]
+    address = ipaddress.ip_address(host)
+    if not address.is_unspecified:
+        return host, port
+    is_v4 = address.version == 4
+    with socket.socket(listener.family, socket.SOCK_DGRAM) as probe:
+        try:
+            # Documentation addresses (RFC 5737, RFC 3849): this only asks for the route, nothing is sent.
+            probe.connect(("192.0.2.1" if is_v4 else "2001:db8::1", 9))
+            return probe.getsockname()[0], port
+        except OSError:
+            return ("127.0.0.1" if is_v4 else "::1"), port

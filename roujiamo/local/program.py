@@ -37,7 +37,11 @@ def main_parser() -> argparse.ArgumentParser:
         "--disk", type=_amount, default=10240.0, metavar="MB", help="disk of each (default: 10240)"
     )
     size.add_argument(
-        "--name-prefix", default="agent", metavar="NAME", help="agents are NAME1, ... (default: agent)"
+        "--name-prefix",
+        type=_name,
+        default="agent",
+        metavar="NAME",
+        help="agents are NAME1, ... (default: agent)",
     )
     size.add_argument(
         "--attributes",
