@@ -1,8 +1,8 @@
 """pymesos's connection to the master, made to say why it ends, and to end when it should.
 
 Runs in the driver, in pymesos's I/O thread. pymesos itself would reconnect without a word after a refused connection,
-a 503 or a cut stream, lose the status of a refusal whose body comes in two pieces (it adds str to bytes), and store
-for ever what is not RecordIO. Here each of them raises, which ends the I/O thread: trying again is our caller's
+a 503 or a cut stream, and lose the status of a refusal whose body comes in two pieces (it adds str to bytes). Here
+each of them raises, which ends the I/O thread: trying again is our caller's
 decision. The master is not trusted to keep to its protocol.
 """
 
@@ -12,13 +12,11 @@ import os
 from typing import Any
 
 from roujiamo.errors import ProtocolError, RoujiamoError
-from roujiamo.mesos.recordio import MAX_RECORD
 from roujiamo.pymesos_driver.loading import load_pymesos
 from roujiamo.pymesos_driver.trouble import INVALID, UNREACHABLE, MasterTrouble, Redirected, subscribe_refused
 
 # The body of a refusal is a sentence or two.
 MAX_REFUSAL = 65_536
-MAX_LENGTH_DIGITS = len(str(MAX_RECORD))
 
 _Connection: Any = load_pymesos().process.Connection
 
@@ -62,13 +60,16 @@ class MasterConnection(_Connection):
             raise
         except (RuntimeError, TypeError, KeyError, ValueError) as error:
             # pymesos met something that it has no better answer to: a refusal, or what is no event stream.
+            if parser.stream_failure is not None:
+                raise ProtocolError(
+                    f"the master at {self._master} sent no event: {parser.stream_failure}"
+                ) from error
             if parser.response.failure is not None:
                 raise self._not_a_master(parser.response.failure) from error
             if parser.get_status_code() in (200, 307):
                 raise self._not_a_master(str(error)) from error
             goes_on = self._collect_refusal(parser)
         if goes_on:
-            self._check_record()
             return True
         raise self._why_it_ended(parser)
 
@@ -89,17 +90,6 @@ class MasterConnection(_Connection):
             )
         body = self._refusal or parser.recv_body()
         return subscribe_refused(self._master, status, body.decode("utf-8", "replace"))
-
-    def _check_record(self) -> None:
-        """Refuse a stream that pymesos would only go on buffering."""
-        pending = self._response
-        length, newline, _ = pending[: MAX_LENGTH_DIGITS + 1].partition(b"\n")
-        if pending and (
-            not length.isdigit()
-            or int(length) > MAX_RECORD
-            or (not newline and len(pending) > MAX_LENGTH_DIGITS)
-        ):
-            raise ProtocolError(f"the master at {self._master} sent what is not an event: {pending[:40]!r}")
 
     def _not_a_master(self, reason: str) -> MasterTrouble:
         sentence = f"what answers at {self._master} is not a Mesos master ({reason}): check the address"

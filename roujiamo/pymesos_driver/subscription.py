@@ -29,10 +29,12 @@ HEARTBEAT_SECONDS = 15.0
 
 _pymesos = load_pymesos()
 _Driver: Any = _pymesos.scheduler.MesosSchedulerDriver
-# pymesos makes its connections from this name. It reads in pieces of PIPE_BUF, and puts each behind all that it has of
-# an event: at its 4 KiB, the offers of 10,000 agents would be copied five thousand times.
+# pymesos makes its connections from this name.
 _pymesos.process.Connection = MasterConnection
-_pymesos.process.PIPE_BUF = 65_536
+# How much it reads at once: 4 KiB by default, and an OFFERS event may have megabytes.
+_pymesos.process.PIPE_BUF = 262_144
+# How often it wakes up for nothing: every 2 s by default. Whatever changes here is told to it through a pipe.
+_pymesos.process.SELECT_TIMEOUT = 3600
 
 _log = logging.getLogger(__name__)
 

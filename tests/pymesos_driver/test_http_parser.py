@@ -27,6 +27,31 @@ def test_an_event_stream_is_read_as_pymesos_reads_it() -> None:
     assert parser.is_message_complete()
 
 
+def test_events_are_given_out_whole() -> None:
+    """pymesos would copy what it has of an event for each piece that comes."""
+    parser = HttpParser()
+    parser.execute(STREAM, len(STREAM))
+    parser.recv_body()
+    record = b"x" * 100_000
+    body = b"%d\n%b" % (len(record), record)
+    stream = b"%x\r\n%b\r\n" % (len(body), body)
+    for start in range(0, len(stream), 4096):
+        piece = stream[start : start + 4096]
+        assert not parser.is_partial_body()
+        assert parser.execute(piece, len(piece)) == len(piece)
+    assert parser.recv_body() == body
+
+
+def test_what_is_no_record_is_an_error_of_the_stream() -> None:
+    """Not of HTTP: the two mean different things to the user."""
+    parser = HttpParser()
+    head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+    assert parser.execute(head + b"6\r\n<html>\r\n", len(head) + 11) == 0
+    assert parser.get_errno() == 1
+    assert parser.stream_failure is not None
+    assert parser.response.failure is None
+
+
 def test_only_so_many_bytes_as_are_named_are_read() -> None:
     """The signature is a buffer and a length."""
     parser = HttpParser()
