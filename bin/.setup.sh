@@ -142,12 +142,3 @@ bring_openmpi() {
     fi
     unlock
 }
-
-# Open MPI refuses root unless it is told twice (mpirun(1)).
-allow_root() {
-    if [ "$(id -u)" = 0 ]; then
-        OMPI_ALLOW_RUN_AS_ROOT=1
-        OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
-        export OMPI_ALLOW_RUN_AS_ROOT OMPI_ALLOW_RUN_AS_ROOT_CONFIRM
-    fi
-}
