@@ -62,7 +62,8 @@ def _open_mpi_version(mpiexec: str) -> str | None:
         )
     except OSError:
         return None
-    match = re.search(r"\(Open MPI\) (\d+(?:\.\d+)+)", answer.stdout)
+    # Open MPI 4 may name its run-time layer instead.
+    match = re.search(r"\((?:Open MPI|OpenRTE)\) (\d+(?:\.\d+)+)", answer.stdout)
     return match and match.group(1)
 
 
