@@ -31,6 +31,7 @@ from roujiamo.driver.lines import (
     error_line,
     subscribed_line,
 )
+from roujiamo.driver.pending import PendingCalls
 from roujiamo.driver.worker import Worker
 from roujiamo.errors import RoujiamoError, UsageError
 from roujiamo.pymesos_driver.master import parse_address
@@ -39,6 +40,7 @@ from roujiamo.pymesos_driver.trouble import (
     INTERNAL,
     INVALID,
     NO_MASTER,
+    REMOVED,
     UNREACHABLE,
     MasterTrouble,
     Redirected,
@@ -51,7 +53,6 @@ FIRST_RETRY_SECONDS = 0.2
 STEADY_SECONDS = 5.0
 # After a pause of this process (SIGSTOP, a suspended machine) what has arrived meanwhile must first be read.
 SECOND_LOOK_SECONDS = 1.0
-MAX_PENDING = 10_000
 # What an event weighs in the inbox that is not encoded there.
 SMALL_EVENT = 1024
 
@@ -76,6 +77,8 @@ class Framework:
     ) -> None:
         self.phase = Phase.IDLE
         self.ended_by: MasterTrouble | None = None
+        # The master says, while we end the framework, that it has removed it.
+        self.is_gone = False
         # A master may have a framework of ours whose id we have not been told.
         self.may_exist_unknown = False
         self.info: dict[str, Any] = dict(configuration.framework)
@@ -96,7 +99,7 @@ class Framework:
         self._overdue_since: float | None = None
         self._last_reported: tuple[str, str] | None = None
         self._is_suppressed = False
-        self._pending: dict[tuple[str, str], Request] = {}
+        self._pending = PendingCalls()
 
     @property
     def framework_id(self) -> str | None:
@@ -165,13 +168,7 @@ class Framework:
                 f"{request.kind} was not sent: there is no connection to a master, and its offers are void"
             )
             self._emit_error(MasterTrouble(UNREACHABLE, sentence), request)
-        elif request.name in ("revive", "suppress"):
-            self._pending.pop(("revive", ""), None)
-            self._pending.pop(("suppress", ""), None)
-            self._pending[request.name, ""] = request
-        elif len(self._pending) < MAX_PENDING:
-            self._pending[request.name, repr(request.body)] = request
-        else:
+        elif not self._pending.add(request):
             self._emit_error(MasterTrouble(INTERNAL, f"{request.kind} was not sent: too many wait"), request)
 
     def _on_called(self, subscription: Subscription, request: Request, outcome: MasterTrouble | None) -> None:
@@ -235,11 +232,7 @@ class Framework:
         if self._is_closing:
             return
         self._emit(encode_line(subscribed_line(info, subscription.address, is_again=is_again)))
-        pending, self._pending = self._pending, {}
-        if self._is_suppressed and ("suppress", "") not in pending:
-            # A new subscription is not suppressed, whatever the one before it was.
-            self.send(Request("suppress", "SUPPRESS", None))
-        for request in pending.values():
+        for request in self._pending.take_all(self._is_suppressed):
             self.send(request)
 
     def _acknowledge(self, subscription: Subscription, status: Mapping[str, Any]) -> None:
@@ -319,7 +312,10 @@ class Framework:
     def _end(self, trouble: MasterTrouble) -> None:
         subscription, self._subscription = self._subscription, None
         self.phase = Phase.ENDED
-        self.ended_by = trouble
+        if self._is_closing and trouble.kind == REMOVED:
+            self.is_gone = True
+        else:
+            self.ended_by = trouble
         self._emit_error(trouble, is_fatal=True)
         if subscription is not None:
             subscription.stop()

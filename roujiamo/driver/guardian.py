@@ -49,7 +49,7 @@ class Guardian:
         if self.status is not None or not self.has_begun:
             return 60.0
         framework = self._framework
-        if framework.ended_by is not None and framework.ended_by.kind in NOT_OURS:
+        if framework.is_gone or (framework.ended_by is not None and framework.ended_by.kind in NOT_OURS):
             self._finish(None)
         elif self._thread is None and framework.framework_id is not None:
             self._start(now)

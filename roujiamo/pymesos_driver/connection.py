@@ -13,7 +13,14 @@ from typing import Any
 
 from roujiamo.errors import ProtocolError, RoujiamoError
 from roujiamo.pymesos_driver.loading import load_pymesos
-from roujiamo.pymesos_driver.trouble import INVALID, UNREACHABLE, MasterTrouble, Redirected, subscribe_refused
+from roujiamo.pymesos_driver.trouble import (
+    INVALID,
+    UNREACHABLE,
+    MasterTrouble,
+    Redirected,
+    quote,
+    subscribe_refused,
+)
 
 # The body of a refusal is a sentence or two.
 MAX_REFUSAL = 65_536
@@ -66,8 +73,10 @@ class MasterConnection(_Connection):
                 ) from error
             if parser.response.failure is not None:
                 raise self._not_a_master(parser.response.failure) from error
+            if self._subscription.is_subscribed:
+                raise ProtocolError(f"the master at {self._master} sent an event that is no JSON") from error
             if parser.get_status_code() in (200, 307):
-                raise self._not_a_master(str(error)) from error
+                raise self._not_a_master(quote(str(error))) from error
             goes_on = self._collect_refusal(parser)
         if goes_on:
             return True

@@ -256,9 +256,23 @@ def test_every_end_has_its_reason(script: Script, kind: str, is_fatal: bool, sen
             made.call("REVIVE", None, 10)
 
 
-@pytest.mark.parametrize("script", [not_an_event_stream, endless_record])
+def broken_json(request: Request) -> None:
+    """A record that is no event."""
+    request.begin_stream(subscribed())
+    request.chunk(b"5\n{oops")
+    request.wait_for_close()
+
+
+def deep_json(request: Request) -> None:
+    """Valid, and more than a parser's stack."""
+    request.begin_stream(subscribed())
+    request.chunk(b"200000\n" + b"[" * 100_000 + b"]" * 100_000)
+    request.wait_for_close()
+
+
+@pytest.mark.parametrize("script", [not_an_event_stream, endless_record, broken_json, deep_json])
 def test_what_is_no_event_stream_is_not_stored(script: Script) -> None:
-    """The stream ends at its first wrong byte."""
+    """The stream ends at its first wrong byte; another try may do better."""
     with subscription(script) as (_, heard, _master):
         assert isinstance(heard.end(), ProtocolError)
 
