@@ -493,12 +493,13 @@ def test_the_secret_is_nowhere_but_in_the_requests(end: str) -> None:
     script = refuse("401 Unauthorized", "no") if end == "401" else stay
     with ScriptedMaster(script) as master:
         address = "no-such-host.invalid" if end == "missing host" else master.address
-        with driver(first_line(address, principal="hpc", secret=secret), "-vv") as running:
-            event: dict[str, Any] = running.expect("subscribed" if end == "teardown" else "error")
-            shown = (
-                Path(f"/proc/{running.pid}/cmdline").read_bytes()
-                + Path(f"/proc/{running.pid}/environ").read_bytes()
+        with driver(None, "-vv") as running:
+            # Before the first line, which may end it: neither can change later.
+            shown = b"".join(
+                Path(f"/proc/{running.pid}/{name}").read_bytes() for name in ("cmdline", "environ")
             )
+            running.send(first_line(address, principal="hpc", secret=secret))
+            event: dict[str, Any] = running.expect("subscribed" if end == "teardown" else "error")
             running.close_stdin()
             events = running.read_to_end()
             running.wait()
