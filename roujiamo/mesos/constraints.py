@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from roujiamo.errors import UsageError
-from roujiamo.mesos.offers import Attributes, AttributeValue, is_named
+from roujiamo.mesos.offers import Attributes, AttributeValue, HostNames, is_named
 
 _FORM = re.compile(r"\s*([^\s=!~<>]+)\s*(==|!=|!~|<=|>=|=|~|<|>)\s*([^\s=](?:.*\S)?)\s*")
 _COMPARE: dict[str, Callable[[float, float], bool]] = {
@@ -26,6 +26,7 @@ _COMPARE: dict[str, Callable[[float, float], bool]] = {
     ">": operator.gt,
     ">=": operator.ge,
 }
+_NEGATIVE = ("!=", "!~")
 _HOST_NAMES = ("host", "hostname")
 _MAX_REMEMBERED = 10_000
 
@@ -36,7 +37,8 @@ class Constraint:
 
     text: str
     name: str
-    is_negative: bool
+    sign: str
+    operand: str
     matches_value: Callable[[AttributeValue], bool]
 
     def is_met_by(self, hostname: str, attributes: Attributes) -> bool:
@@ -47,7 +49,7 @@ class Constraint:
 
     def is_met_by_values(self, values: tuple[AttributeValue, ...]) -> bool:
         """True where an attribute of these values (none, if the agent lacks it) satisfies the constraint."""
-        return any(map(self.matches_value, values)) != self.is_negative
+        return any(map(self.matches_value, values)) != (self.sign in _NEGATIVE)
 
 
 def parse_constraint(text: str) -> Constraint:
@@ -75,7 +77,7 @@ def parse_constraint(text: str) -> Constraint:
         test = _name_test(operand)
     else:
         test = _equality(operand)
-    return Constraint(text.strip(), name, sign in ("!=", "!~"), test)
+    return Constraint(text.strip(), name, sign, operand, test)
 
 
 class Matcher:
@@ -83,9 +85,15 @@ class Matcher:
 
     def __init__(self, constraints: Iterable[Constraint]) -> None:
         self._hosts: list[Constraint] = []
+        # hostname!=x is given many times at once, a name each: looked up together.
+        self._forbidden = HostNames()
+        self._forbidding: dict[str, Constraint] = {}
         groups: dict[str, list[Constraint]] = {}
         for constraint in constraints:
-            if constraint.name in _HOST_NAMES:
+            if constraint.name in _HOST_NAMES and constraint.sign == "!=":
+                self._forbidden.add(constraint.operand)
+                self._forbidding[constraint.operand] = constraint
+            elif constraint.name in _HOST_NAMES:
                 self._hosts.append(constraint)
             else:
                 groups.setdefault(constraint.name, []).append(constraint)
@@ -105,6 +113,9 @@ class Matcher:
                 verdicts[values] = unmet
             if unmet is not None:
                 return unmet
+        forbidden = self._forbidden.find(hostname)
+        if forbidden is not None:
+            return self._forbidding[forbidden]
         return next((each for each in self._hosts if not each.is_met_by(hostname, attributes)), None)
 
 

@@ -92,13 +92,16 @@ class HostNames:
         """Take `name` out of the set again."""
         for key in _keys(name):
             self._by_key[key].remove(name)
+            if not self._by_key[key]:
+                del self._by_key[key]
 
     def find(self, hostname: str) -> str | None:
         """Return a name in the set by which the host `hostname` is meant, or None."""
-        for key in _keys(hostname):
-            for name in self._by_key.get(key, ()):
-                if is_named(hostname, name):
-                    return name
+        if self._by_key:
+            for key in _keys(hostname):
+                for name in self._by_key.get(key, ()):
+                    if is_named(hostname, name):
+                        return name
         return None
 
 

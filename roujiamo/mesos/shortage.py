@@ -113,6 +113,8 @@ def _impossible_gang(demand: Demand, agents: Sequence[Agent]) -> str | None:
         return None
     shares = split_evenly(demand.slots, demand.hosts) if demand.hosts else [1]
     needed = len(shares)
+    if len(agents) < needed:
+        return f"the master has {_agents(len(agents))}; {_needed(needed)}"
     left: list[Agent] = list(agents)
     which = ""
     for keeps, verb, qualifier in _filters(demand):
@@ -120,8 +122,6 @@ def _impossible_gang(demand: Demand, agents: Sequence[Agent]) -> str | None:
         if len(left) < needed:
             return f"{_some(len(left), len(agents), verb)}; {_needed(needed)}"
         which = f" {qualifier}" if qualifier else which
-    if len(agents) < needed:
-        return f"the master has {_agents(len(agents))}; {_needed(needed)}"
     for share in sorted(set(shares)):
         size = demand.size_of(share)
         lack = _lack(size, left)
@@ -155,7 +155,7 @@ def _filters(demand: Demand) -> Iterable[tuple[Callable[[Agent], bool], _Verb, s
         excluded = HostNames(demand.exclude_hosts)
         yield (lambda agent: excluded.find(agent.hostname) is None), ("is", "are", "not excluded"), ""
     if not demand.wants_gpus:
-        verb = ("has", "have", "no GPUs (those with GPUs are left to those who ask for GPUs)")
+        verb = ("is", "are", "without GPUs (those with GPUs are left to those who ask for GPUs)")
         yield (lambda agent: not agent.total.gpus), verb, ""
     if demand.exclusive:
         verb = ("is", "are", "for one framework alone (parts of the others are reserved for other roles)")
