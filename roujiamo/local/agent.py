@@ -22,14 +22,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
 
-from roujiamo.local import agent_http, sandbox
+from roujiamo.local import agent_http, sandbox, work_folder
 from roujiamo.local.children import end_adopted, end_descendants, reap
 from roujiamo.local.executor import Order, execute
 from roujiamo.local.http_server import HttpServer, own_address
 from roujiamo.local.links import Link
 from roujiamo.local.namespaces import take_hostname
 from roujiamo.mesos.master.quantities import Quantities
-from roujiamo.mesos.master.state import TERMINAL_STATES
+from roujiamo.mesos.master.state import TERMINAL_STATES, as_authority
 from roujiamo.system.processes import become_subreaper
 
 # The command executor's time between SIGTERM and SIGKILL (mesos.proto, KillPolicy).
@@ -81,10 +81,13 @@ class Run:
 def run_agent(options: AgentOptions, master: socket.socket) -> NoReturn:
     """Be an agent in a freshly forked process, and exit."""
     status = 1
+    held = None
     try:
         os.setsid()
         os.closerange(3, master.fileno())
         os.closerange(master.fileno() + 1, 1 << 20)
+        if options.is_temporary:
+            held = work_folder.hold(options.work_dir.parent)
         become_subreaper()
         asyncio.run(_Agent(options).run(master))
         status = 0
@@ -93,11 +96,10 @@ def run_agent(options: AgentOptions, master: socket.socket) -> NoReturn:
         sys.stderr.flush()
     finally:
         end_descendants(0.0)
-        if options.is_temporary:
+        if held is not None:
             shutil.rmtree(options.work_dir, ignore_errors=True)
-            with contextlib.suppress(OSError):
-                # The last agent of a killed master removes the folder of all.
-                options.work_dir.parent.rmdir()
+            # The last agent of a killed master removes the folder of all.
+            work_folder.remove_if_last(options.work_dir.parent, held)
         os._exit(status)
 
 
@@ -128,7 +130,7 @@ class _Agent:
         family = socket.AF_INET6 if ":" in self._options.host else socket.AF_INET
         listener = socket.create_server((self._options.host, 0), family=family)
         host, port = own_address(listener)
-        self._address = f"{host}:{port}"
+        self._address = as_authority(host, port)
         server = HttpServer(agent_http.AgentService(self._describe))
         await server.start(listener)
         self._master = await Link.over(master, self._on_master, self._on_master_gone)
@@ -138,6 +140,8 @@ class _Agent:
         await self._end_tasks()
         server.close()
         self._master.close()
+        # The loop closes what signals are written to before it lets go of them.
+        signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
 
     # What the master says.
 
@@ -220,10 +224,18 @@ class _Agent:
 
     def _fork(self, run: Run, order: Order) -> None:
         ours, theirs = socket.socketpair()
-        pid = os.fork()
-        if pid == 0:
-            execute(order, theirs)
-        theirs.close()
+        # A signal to the new process must not reach this one's event loop through what they still share.
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+        try:
+            pid = os.fork()
+            if pid == 0:
+                execute(order, theirs)
+        except OSError:
+            ours.close()
+            raise
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+            theirs.close()
         run.executor_pid = pid
 
         def on_message(message: dict[str, Any]) -> None:
@@ -281,7 +293,7 @@ class _Agent:
             uuid=base64.b64encode(uuid.uuid4().bytes).decode(),
         )
         if source == "SOURCE_EXECUTOR":
-            ip = self._address.rpartition(":")[0]
+            ip = self._address.rpartition(":")[0].strip("[]")
             status["container_status"] = {
                 "container_id": {"value": run.place.container_id},
                 "network_infos": [{"ip_addresses": [{"protocol": "IPv4", "ip_address": ip}]}],

@@ -19,14 +19,15 @@ import shutil
 import signal
 import socket
 import sys
-import tempfile
 import time
 import uuid
+from collections.abc import Coroutine
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from roujiamo.errors import LocalClusterError
+from roujiamo.local import work_folder
 from roujiamo.local.agent import AgentOptions, run_agent
 from roujiamo.local.children import end_adopted, end_descendants, reap
 from roujiamo.local.http_server import HttpConnection, HttpServer, own_address
@@ -84,13 +85,12 @@ def run_cluster(options: ClusterOptions) -> None:
     """
     become_subreaper()
     listener = _listen(options)
-    work_dir = options.work_dir or Path(tempfile.mkdtemp(prefix="roujiamo-local-"))
+    # Until the event loop takes these signals: a cluster half begun must be ended as a whole one.
+    signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
+    work_dir = options.work_dir or work_folder.make()
     try:
         if options.work_dir is None:
-            # Tasks of other users must reach their sandboxes below.
-            work_dir.chmod(0o711)
-        # Until the event loop takes these signals: a cluster half begun must be ended as a whole one.
-        signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
+            work_folder.hold(work_dir)
         problem = why_no_hostnames()
         processes = [
             _fork_agent(options, work_dir, problem, number) for number in range(1, options.agents + 1)
@@ -159,12 +159,13 @@ class _Cluster:
         self._agents: dict[str, _AgentProcess] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._stop = asyncio.Event()
+        self._hurry = asyncio.Event()
 
     async def run(self) -> None:
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGCHLD, reap)
         for number in STOP_SIGNALS:
-            loop.add_signal_handler(number, self._stop.set)
+            loop.add_signal_handler(number, self._on_stop_signal)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
         if self._options.owner_fd is not None:
             loop.add_reader(self._options.owner_fd, self._on_owner)
@@ -179,6 +180,8 @@ class _Cluster:
         finally:
             self._server.close()
             await self._stop_agents()
+            # The loop closes what signals are written to before it lets go of them.
+            signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
 
     # The HTTP server's service.
 
@@ -246,15 +249,8 @@ class _Cluster:
         end_adopted({process.pid for process in self._processes if not process.gone.is_set()})
 
     async def _wait_for_agents(self) -> None:
-        async def all_ready() -> None:
-            for process in self._processes:
-                await process.hello.wait()
-
-        waits = [asyncio.ensure_future(self._stop.wait()), asyncio.ensure_future(all_ready())]
-        await asyncio.wait(waits, timeout=START_SECONDS, return_when=asyncio.FIRST_COMPLETED)
-        for one in waits:
-            one.cancel()
-        await asyncio.gather(*waits, return_exceptions=True)
+        hellos = [process.hello.wait() for process in self._processes]
+        await _wait_for_all(hellos, unless=self._stop, seconds=START_SECONDS)
         if self._stop.is_set():
             return
         for process in self._processes:
@@ -274,8 +270,7 @@ class _Cluster:
             if process.link is not None:
                 process.link.send({"type": "stop"})
         ends = [process.gone.wait() for process in self._processes if process.link is not None]
-        with contextlib.suppress(asyncio.TimeoutError):
-            await asyncio.wait_for(asyncio.gather(*ends), STOP_SECONDS)
+        await _wait_for_all(ends, unless=self._hurry, seconds=STOP_SECONDS)
 
     # Time, actions, owner.
 
@@ -315,6 +310,10 @@ class _Cluster:
             self._timer.cancel()
         self._timer = loop.call_at(when, self._on_timer)
 
+    def _on_stop_signal(self) -> None:
+        """Once: let the tasks end in their grace. Twice: now."""
+        (self._hurry if self._stop.is_set() else self._stop).set()
+
     def _on_owner(self) -> None:
         """The owner's end of the pipe was closed: whoever wanted this cluster is gone."""
         descriptor = self._options.owner_fd
@@ -324,7 +323,7 @@ class _Cluster:
 
     def _announce(self) -> None:
         """Say that the cluster is there: on stdout for people, on `ready_fd` for programs."""
-        address = _address(self._state)
+        address = self._state.authority
         count = len(self._processes)
         sys.stdout.write(
             f"roujiamo local cluster (for trying and testing, not for production): master {address}, "
@@ -338,8 +337,15 @@ class _Cluster:
                 os.close(self._options.ready_fd)
 
 
-def _address(state: MasterState) -> str:
-    return f"[{state.ip}]:{state.port}" if ":" in state.ip else f"{state.ip}:{state.port}"
+async def _wait_for_all(
+    waits: list[Coroutine[Any, Any, Any]], *, unless: asyncio.Event, seconds: float
+) -> None:
+    """Wait until all have ended, or `unless` is set, or the time is over."""
+    pending: list[asyncio.Future[Any]] = [asyncio.ensure_future(unless.wait()), asyncio.gather(*waits)]
+    await asyncio.wait(pending, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+    for one in pending:
+        one.cancel()
+    await asyncio.gather(*pending, return_exceptions=True)
 
 
 def _flags(options: ClusterOptions, port: int) -> dict[str, str]:

@@ -231,6 +231,7 @@ def _forget_parent(agent: socket.socket) -> None:
     signal.set_wakeup_fd(-1)
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1):
         signal.signal(number, signal.SIG_IGN if number != signal.SIGTERM else signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
     kept = agent.fileno()
     os.closerange(3, kept)
     os.closerange(kept + 1, 1 << 20)

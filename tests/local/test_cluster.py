@@ -93,6 +93,49 @@ def test_a_killed_master_takes_everything_with_it(temporary_folder: Path) -> Non
         until(lambda: not list(temporary_folder.iterdir()), what="the folder to be removed")
 
 
+def test_a_second_signal_does_not_wait_for_the_grace() -> None:
+    """Ctrl-C once ends tasks in their grace (2 s here), twice now."""
+    with cluster("--agents", "1") as one:
+        scheduler, pids = start_task(one, STUBBORN)
+        one.program.process.send_signal(signal.SIGINT)
+        scheduler.close()
+        until(lambda: is_refused(one.address), what="the first signal to have been taken")
+        one.program.process.send_signal(signal.SIGINT)
+        assert one.program.wait(1.5) == 0
+        assert are_gone(pids)
+
+
+def is_refused(address: str) -> bool:
+    host, _, port = address.partition(":")
+    try:
+        socket.create_connection((host, int(port)), timeout=1).close()
+    except ConnectionRefusedError:
+        return True
+    return False
+
+
+def test_a_killed_cluster_leaves_its_folder_to_the_next(temporary_folder: Path) -> None:
+    """With master and agents killed at once nobody is left to remove it; a later cluster of the user sweeps it."""
+    with cluster("--agents", "1") as one:
+        (folder,) = temporary_folder.iterdir()
+        agents = agent_pids(one)
+        for pid in [*agents, one.program.pid]:
+            os.kill(pid, signal.SIGSTOP)
+        for pid in [*agents, one.program.pid]:
+            os.kill(pid, signal.SIGKILL)
+        one.program.wait()
+    assert folder.exists()
+    with cluster("--agents", "1"):
+        assert folder.exists(), "a folder so young may be another cluster's that is just starting"
+    os.utime(folder, (0, 0))
+    with cluster("--agents", "1") as other:
+        assert not folder.exists()
+        os.utime(next(temporary_folder.iterdir()), (0, 0))
+        with cluster("--agents", "1"):
+            assert get(other.address, "/health")[0] == 200
+            assert len(list(temporary_folder.iterdir())) == 2
+
+
 def test_a_killed_agent_is_noticed_and_its_tasks_end() -> None:
     """As recorded: RESCIND and, for a framework that checkpoints, TASK_UNREACHABLE and FAILURE when it is given up."""
     aware = [{"type": "PARTITION_AWARE"}]
