@@ -18,11 +18,14 @@ START_SECONDS = 30.0
 STOP_SECONDS = 8.0
 
 
-def agent_count(master: str) -> int:
-    """Return N of `local:N`, or the default of `local`. Raises UsageError."""
+def agent_count(master: str, hosts: int) -> int:
+    """Return N of `local:N`; for `local` as many as the session wants hosts, at least DEFAULT_AGENTS.
+
+    Raises UsageError.
+    """
     _, _, count = master.partition(":")
     if not count:
-        return DEFAULT_AGENTS
+        return max(DEFAULT_AGENTS, hosts)
     if not count.isdigit() or not 1 <= int(count) <= 1000:
         raise UsageError(f"the master {master}: N in local:N is a number of agents from 1 to 1000")
     return int(count)
@@ -31,9 +34,9 @@ def agent_count(master: str) -> int:
 class LocalCluster:
     """A local cluster that lives as long as the session."""
 
-    def __init__(self, master: str) -> None:
-        """`master`: `local` or `local:N`. Raises UsageError."""
-        self._agents = agent_count(master)
+    def __init__(self, master: str, hosts: int) -> None:
+        """`master`: `local` or `local:N`. `hosts`: how many the session wants. Raises UsageError."""
+        self._agents = agent_count(master, hosts)
         self._process: asyncio.subprocess.Process | None = None
         self._owner_pipe = -1
 

@@ -131,8 +131,10 @@ class Host:
 
     def receive_data(self, data: bytes) -> None:
         """Take bytes of the proxy's connection. Raises ProtocolError; the connection is of no use then."""
-        assert self.link is not None
-        for frame_type, channel, payload in self.link.receive_data(data):
+        link = self.link
+        if link is None:
+            return
+        for frame_type, channel, payload in link.receive_data(data):
             if channel == 0:
                 self._receive_own(frame_type, payload)
             elif channel % 2:
@@ -140,6 +142,7 @@ class Host:
             else:
                 self._receive_request(frame_type, channel, payload)
         self.flush()
+        link.receive_data(b"")
 
     def _receive_own(self, frame_type: int, payload: bytes) -> None:
         if frame_type == frames.READY and self.state == CONTACTED:

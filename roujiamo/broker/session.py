@@ -140,7 +140,7 @@ class Session:
     async def _start_driver(self) -> None:
         master = self.request.master
         if master == "local" or master.startswith("local:"):
-            self._cluster = LocalCluster(master)
+            self._cluster = LocalCluster(master, self.request.nodes or 0)
             self._notify({"event": "progress", "phase": "cluster", "text": "starting a local cluster"})
             master = await self._cluster.start()
         self._notify(

@@ -42,6 +42,7 @@ class Link:
     __slots__ = (
         "_buffer",
         "_decoder",
+        "_failure",
         "_out",
         "_out_bytes",
         "_receive_mac",
@@ -77,6 +78,7 @@ class Link:
         self._sent_number = 0
         self._received_number = 0
         self._buffer = bytearray()
+        self._failure = None  # type: ProtocolError | None
 
     def send_frame(self, frame_type: int, channel: int, payload: bytes = b"") -> None:
         """Queue one frame."""
@@ -136,25 +138,33 @@ class Link:
         """Take bytes of the connection; return the frames of the batches they complete.
 
         Raises AuthenticationError at a wrong tag and ProtocolError at anything else the wire does not allow; the TCP
-        connection is of no use after either.
+        connection is of no use after either. Good batches in front of a bad one are counted, and a resumed peer will
+        not send them again: they are returned, and the error comes with the next call (`receive_data(b"")` will do).
         """
+        if self._failure is not None:
+            raise self._failure
         buffer = self._buffer
         buffer += data
         frames = []  # type: list[tuple[int, int, bytes]]
         position = 0
         size = len(buffer)
-        while size - position >= 4:
-            length = int(_LENGTH.unpack_from(buffer, position)[0])
-            if not TAG_SIZE <= length <= MAX_BATCH_LENGTH:
-                raise ProtocolError("a batch of %d bytes" % length)
-            end = position + 4 + length
-            if end > size:
-                break
-            with memoryview(buffer) as view:
-                frames.extend(
-                    self._open(view[position + 4 : position + 4 + TAG_SIZE], view[position + 20 : end])
-                )
-            position = end
+        try:
+            while size - position >= 4:
+                length = int(_LENGTH.unpack_from(buffer, position)[0])
+                if not TAG_SIZE <= length <= MAX_BATCH_LENGTH:
+                    raise ProtocolError("a batch of %d bytes" % length)
+                end = position + 4 + length
+                if end > size:
+                    break
+                with memoryview(buffer) as view:
+                    frames.extend(
+                        self._open(view[position + 4 : position + 4 + TAG_SIZE], view[position + 20 : end])
+                    )
+                position = end
+        except ProtocolError as error:
+            if not frames:
+                raise
+            self._failure = error
         if position:
             del buffer[:position]
         return frames
@@ -183,7 +193,10 @@ class Link:
     def _answer(self, frame_type: int, channel: int, payload: bytes) -> bool:
         """Do what the link itself does with a frame; return whether it is nobody else's business."""
         if channel == 0 and frame_type == ACK:
-            self._forget(unpack_u64(payload))
+            count = unpack_u64(payload)
+            # An ACK in a batch that is sent again may have been overtaken by the handshake's count.
+            if count >= self._sent - len(self._unacknowledged):
+                self._forget(count)
             return True
         if channel == 0 and frame_type == PING:
             self._urgent.append(encode(PONG, 0))

@@ -206,6 +206,11 @@ class BrokerConnection:
             self._lose("it closed the connection")
             return
         self._last_heard = time.monotonic()
+        while self._take(data):
+            data = b""
+
+    def _take(self, data: bytes) -> bool:
+        """Deliver the frames that `data` completes; return whether there were any (an error may wait behind them)."""
         try:
             arrived = self._link.receive_data(data)
         except ProtocolError as error:
@@ -214,9 +219,10 @@ class BrokerConnection:
             if self._fruitless >= MAX_FRUITLESS:
                 raise BrokerGone("the broker at %s sent %s, again and again" % (self.peer, error)) from error
             self._lose(str(error))
-            return
+            return False
         for frame in arrived:
             self._deliver(*frame)
+        return bool(arrived)
 
     def _lose(self, reason: str) -> None:
         """The connection is of no use any more: drop it, and come back within the grace."""

@@ -61,6 +61,10 @@ class SessionClient:
         with contextlib.suppress(OSError):
             self.control.sendall(json.dumps({"request": "end"}).encode() + b"\n")
 
+    def wait(self, seconds: float) -> int:
+        """Return the broker's exit status, once it has ended. Raises TimeoutExpired (subprocess)."""
+        return self._process.wait(seconds)
+
     def kill(self) -> None:
         """End the broker at once; the driver and the tasks end by themselves."""
         with contextlib.suppress(ProcessLookupError):

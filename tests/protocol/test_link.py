@@ -138,6 +138,40 @@ def test_lost_connections_lose_and_double_nothing(seed: int) -> None:
     assert got[left] == sent[right]
 
 
+def test_an_acknowledgement_that_a_handshake_has_overtaken_is_harmless() -> None:
+    """It comes again with a batch that was lost, and says less than is known by then."""
+    left, right = pair()
+    left.send_frame(frames.DATA, 1, b"one")
+    carry(left, right)
+    right.acknowledge()
+    right.data_to_send()
+    left.send_frame(frames.DATA, 1, b"two")
+    carry(left, right)
+    left.resume(b"1" * 32, b"2" * 32, right.received)
+    right.resume(b"2" * 32, b"1" * 32, left.received)
+    assert carry(right, left) == []
+    left.send_frame(frames.DATA, 1, b"three")
+    assert carry(left, right) == [(frames.DATA, 1, b"three")]
+
+
+def test_good_batches_in_front_of_a_bad_one_are_delivered() -> None:
+    """They are counted as received, so a resumed peer would never send them again."""
+    left, right = pair()
+    left.send_frame(frames.DATA, 1, b"good")
+    data = left.data_to_send()
+    left.send_frame(frames.DATA, 1, b"bad")
+    damaged = bytearray(left.data_to_send())
+    damaged[-1] ^= 1
+    assert right.receive_data(data + bytes(damaged)) == [(frames.DATA, 1, b"good")]
+    assert right.received == 1
+    with pytest.raises(AuthenticationError):
+        right.receive_data(b"")
+    left_received = left.received
+    left.resume(b"1" * 32, b"2" * 32, right.received)
+    right.resume(b"2" * 32, b"1" * 32, left_received)
+    assert carry(left, right) == [(frames.DATA, 1, b"bad")]
+
+
 def test_an_impossible_count_of_the_peer_is_an_error() -> None:
     """A peer that claims what was never sent, or less than it has acknowledged, is not followed."""
     left, right = pair()

@@ -13,34 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from roujiamo.errors import ProtocolError
 from roujiamo.protocol import frames
-from roujiamo.protocol.link import Link
 from tests.proxy.broker import Bench, Broker, Task
 from tests.support import is_alive, requires_python36, until
 
 
-def _takes_overtaken_acks() -> bool:
-    """Whether a link takes an ACK that the handshake has overtaken, as a replayed batch may hold one."""
-    here, there = Link(b"u", b"d"), Link(b"d", b"u")
-    here.send_frame(frames.PONG, 0)
-    there.receive_data(here.data_to_send())
-    there.acknowledge()
-    there.data_to_send()
-    here.send_frame(frames.PONG, 0)
-    there.receive_data(here.data_to_send())
-    here.resume(b"u", b"d", there.received)
-    there.resume(b"d", b"u", here.received)
-    try:
-        here.receive_data(there.data_to_send())
-    except ProtocolError:
-        return False
-    return True
-
-
-@pytest.mark.skipif(
-    not _takes_overtaken_acks(), reason="the link refuses an ACK that the handshake has overtaken"
-)
 @pytest.mark.parametrize("seed", range(4))
 def test_no_byte_is_lost_or_doubled_over_lost_connections(host: Bench, seed: int) -> None:
     """Cuts at random points, with and without a reset, while a command echoes and another one talks."""
