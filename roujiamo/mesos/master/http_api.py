@@ -110,7 +110,7 @@ class HttpApi:
         if path == "/health":
             return Response(200)
         if path == "/redirect":
-            return Response(307, {"Location": f"//{state.ip}:{state.port}"})
+            return Response(307, {"Location": f"//{state.authority}"})
         if path == "/state":
             return json_response(views.whole_state(state, self._flags), query)
         if path == "/state-summary":

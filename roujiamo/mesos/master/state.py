@@ -99,7 +99,7 @@ class Agent:
     @property
     def pid(self) -> str:
         """The libprocess address by which Mesos names an agent."""
-        return f"slave(1)@{self.ip}:{self.port}"
+        return f"slave(1)@{as_authority(self.ip, self.port)}"
 
 
 @dataclass(slots=True)
@@ -257,5 +257,15 @@ class MasterState:
         return f"{self.id}-S{self._agents - 1}"
 
     @property
+    def authority(self) -> str:
+        """The master's host:port."""
+        return as_authority(self.ip, self.port)
+
+    @property
     def pid(self) -> str:
-        return f"master@{self.ip}:{self.port}"
+        return f"master@{self.authority}"
+
+
+def as_authority(ip: str, port: int) -> str:
+    """host:port, with the brackets that an IPv6 address needs (RFC 3986 section 3.2.2)."""
+    return f"[{ip}]:{port}" if ":" in ip else f"{ip}:{port}"

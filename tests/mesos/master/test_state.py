@@ -87,7 +87,10 @@ class Bench:
 
 
 def task(task_id: str, agent_id: str, cpus: float = 1) -> dict[str, Any]:
-    resources = [{"name": "cpus", "type": "SCALAR", "scalar": {"value": cpus}}]
+    resources = [
+        {"name": "cpus", "type": "SCALAR", "scalar": {"value": cpus}},
+        {"name": "mem", "type": "SCALAR", "scalar": {"value": 32}},
+    ]
     return {
         "name": task_id,
         "task_id": {"value": task_id},
