@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import pytest
 
 from tests.local.conftest import Cluster
-from tests.local.scheduler import Scheduler, get, subscribed
+from tests.local.scheduler import Scheduler, get, subscribed, task
+from tests.mesos.master.test_views import SHAPES, shape, without
 
 COMMAND = (
     "printf 'héllo\\nline 0\\n'; printf err >&2; mkdir sub; echo deep > sub/file; ln -s /etc/passwd out; "
@@ -129,3 +130,21 @@ def test_an_agent_shows_its_state(sandbox: Sandbox) -> None:
     assert get(sandbox.agent, "/version")[1]["version"] == "1.11.0"
     assert get(sandbox.agent, "/api/v1")[0] == 405
     assert get(sandbox.agent, "/")[0] == 404
+
+
+def test_an_agents_state_has_the_recorded_shape(shared: Cluster) -> None:
+    """With one task running and one that failed, as when it was recorded."""
+    with subscribed(shared.address, failover_timeout=60) as scheduler:
+        offer = scheduler.offer()
+        labels = {"labels": [{"key": "k", "value": "v"}]}
+        failing = task("shape-2", "exit 7", offer, labels=labels)
+        scheduler.accept(offer, task("shape-1", "sleep 1000", offer), failing)
+        scheduler.update("shape-2")
+        scheduler.update("shape-1", ("TASK_RUNNING",))
+        (slave,) = get(shared.address, f"/slaves?slave_id={offer['agent_id']['value']}")[1]["slaves"]
+        state = get(slave["pid"].partition("@")[2], "/state")[1]
+        scheduler.call("TEARDOWN")
+    state["frameworks"] = [one for one in state["frameworks"] if one["id"] == scheduler.id["value"]]
+    # Earlier tests' frameworks, attributes and flags are this cluster's own.
+    own = {"completed_frameworks", "attributes", "flags"}
+    assert without(shape(state), own) == without(SHAPES["agent /state"], own)
