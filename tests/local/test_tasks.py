@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import http.server
 import itertools
@@ -244,9 +245,12 @@ def pids_below(scheduler: Scheduler, cluster: Cluster, count: int) -> set[int]:
         found: set[int] = set()
         waiting = [executor]
         while waiting:
-            children = Path(f"/proc/{waiting[0]}/task/{waiting.pop(0)}/children").read_text().split()
-            found.update(map(int, children))
-            waiting += map(int, children)
+            pid = waiting.pop()
+            # A process may end between two looks.
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+                children = set(map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split()))
+                found |= children
+                waiting += children
         return found if len(found) >= count else set()
 
     return until(find, what=f"{count} processes of the task")
