@@ -184,7 +184,9 @@ SCHEMA: dict[str, dict[str, Field]] = {
     },
     "Environment": {"variables": _many("Variable")},
     "Variable": {"name": _text(is_required=True), "type": _enum("UNKNOWN VALUE SECRET"), "value": _text()},
-    "ContainerInfo": {"type": _enum("DOCKER MESOS", is_required=True)},
+    "ContainerInfo": {"type": _enum("DOCKER MESOS", is_required=True), "mesos": _one("MesosInfo")},
+    "MesosInfo": {"image": _one("Image")},
+    "Image": {"type": _enum("APPC DOCKER", is_required=True)},
     "Resource": {
         "name": _text(is_required=True),
         "type": _enum("SCALAR RANGES SET TEXT", is_required=True),
@@ -192,7 +194,9 @@ SCHEMA: dict[str, dict[str, Field]] = {
         "ranges": _one("Ranges"),
         "set": _one("Set"),
         "role": _text(),
+        "reservations": _many("Reservation"),
     },
+    "Reservation": {"type": _enum("UNKNOWN STATIC DYNAMIC"), "role": _text()},
     "Scalar": {"value": _one("number", is_required=True)},
     "Ranges": {"range": _many("Range")},
     "Range": {"begin": _one("integer", is_required=True), "end": _one("integer", is_required=True)},
@@ -282,7 +286,8 @@ def _message(name: str, value: dict[str, Any], depth: int) -> dict[str, Any]:
 def _single(field: Field, key: str, value: Any, depth: int) -> Any:
     kind = field.kind
     if kind == "string" and isinstance(value, str):
-        return value
+        # JSON can spell half a surrogate pair, which no file name, no environment and no UTF-8 can hold.
+        return value.encode("utf-8", "replace").decode("utf-8")
     if kind == "enum" and isinstance(value, str):
         if field.values is not None and value in field.values:
             return value
