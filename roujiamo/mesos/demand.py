@@ -4,6 +4,7 @@ Pure; made by the broker from the user's options, read by the allocator and by w
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 
 from roujiamo.errors import UsageError
 from roujiamo.mesos.constraints import Constraint
@@ -62,13 +63,18 @@ class Demand:
             return min(self.slots, self.max_slots_per_host or self.slots)
         return -(-self.slots // self.hosts) if self.hosts else 0
 
+    @cached_property
+    def smallest_host(self) -> Resources:
+        """What a host of one slot takes; asked for each of thousands of agents."""
+        return self.size_of(1)
+
     def size_of(self, slots: int) -> Resources:
         """Return what a host of so many slots takes."""
         return self.per_host + self.per_slot * slots
 
     def slots_within(self, free: Resources, limit: int) -> int:
         """Return how many slots, up to `limit`, a host with so much free can have; 0 where it cannot be a host."""
-        if not self.size_of(1).is_within(free):
+        if not self.smallest_host.is_within(free):
             return 0
         slots = self.per_slot.times_within(free - self.per_host)
         return limit if slots is None else min(limit, slots)

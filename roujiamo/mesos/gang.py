@@ -33,7 +33,18 @@ from roujiamo.mesos.placement import Placed, place_shares, place_slots
 from roujiamo.mesos.resources import JSON, take, take_all
 from roujiamo.mesos.split import split_evenly
 
-__all__ = ["PACK", "SPREAD", "Accept", "Decision", "Decline", "Demand", "GangAllocator", "Revive", "Suppress"]
+__all__ = [
+    "HOLD_SECONDS",
+    "PACK",
+    "SPREAD",
+    "Accept",
+    "Decision",
+    "Decline",
+    "Demand",
+    "GangAllocator",
+    "Revive",
+    "Suppress",
+]
 
 # Until the agent has more, a REVIVE, or this: an attribute or a maintenance window may change without either.
 LONG_REFUSAL_SECONDS = 600.0
