@@ -11,7 +11,9 @@ import ctypes
 import gc
 import os
 import signal
+import stat
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -39,12 +41,16 @@ def pytest_configure() -> None:
 def leaves_nothing_behind() -> Iterator[None]:
     """Fail a test that leaves a process, a thread or a file descriptor, after a grace, and end what it left.
 
+    The same for the mode of the machine's temporary folder.
+
     What a fixture of a wider scope holds was there before, and so do its processes' children: those are looked at
     when the whole run ends.
     """
     processes = children_of(os.getpid())
     threads = set(threading.enumerate())
     descriptors = _descriptors()
+    shared_folder = Path(tempfile.gettempdir())
+    mode = stat.S_IMODE(shared_folder.stat().st_mode)
     yield
 
     def kept() -> set[int]:
@@ -60,6 +66,12 @@ def leaves_nothing_behind() -> Iterator[None]:
     leftovers = _after_grace(left)
     if leftovers:
         _end_processes(kept())
+    # Root may change what the whole machine relies on, and all that comes after would suffer for it.
+    changed = stat.S_IMODE(shared_folder.stat().st_mode)
+    if changed != mode:
+        shared_folder.chmod(mode)
+        leftovers.append(f"mode {changed:o} of {shared_folder}, which was {mode:o}")
+    if leftovers:
         pytest.fail("the test left behind: " + "; ".join(leftovers))
 
 

@@ -107,6 +107,7 @@ class Session:
         self._is_ready = False
         self._tick: asyncio.TimerHandle | None = None
         self._last_trouble = ""
+        self._agents: list[dict[str, Any]] | None = None
 
     # Life.
 
@@ -171,7 +172,7 @@ class Session:
                 await asyncio.wait_for(self._all_gone.wait(), GOODBYE_SECONDS)
         confirmed = True
         if self._driver is not None:
-            confirmed = await self._driver.teardown()
+            confirmed = await self._driver.teardown() or not self._targets
         for host in self.hosts.values():
             host.lose(reason)
         self._shims.close()
@@ -197,7 +198,7 @@ class Session:
 
     def _on_timeout(self) -> None:
         if not self._is_ready:
-            missing = self._allocator.explain() or self._last_trouble or "no offer came"
+            missing = self._allocator.explain(self._agents) or self._last_trouble or "no offer came"
             if self._last_trouble and self._last_trouble not in missing:
                 missing = f"{missing} ({self._last_trouble})"
             self.end(
@@ -231,6 +232,8 @@ class Session:
             self._apply(self._allocator.on_rescind(event["offer_id"], self._loop.time()))
         elif kind == "update":
             self._on_update(event["status"])
+        elif kind == "agents":
+            self._on_agents(event["agents"])
         elif kind == "error":
             self._on_error(event)
         elif kind == "disconnected":
@@ -259,7 +262,17 @@ class Session:
                 "reconcile",
                 tasks=[{"task_id": host.task_id, "agent_id": host.agent_id} for host in live],
             )
+        if not self._is_ready:
+            self._driver.call("agents")
         self._apply(self._allocator.on_subscribed(self._loop.time()))
+
+    def _on_agents(self, agents: list[dict[str, Any]]) -> None:
+        """Take in what the master knows; tell the user at once where it can never be enough."""
+        self._agents = agents
+        self._allocator.learn_agents(agents)
+        impossible = self._allocator.is_impossible(agents)
+        if impossible and not self._is_ready:
+            self._notify({"event": "warning", "text": f"{impossible}; waiting in case that changes"})
 
     async def _open_port(self, master_address: str) -> None:
         advertised = self.request.callback_address or address_towards(

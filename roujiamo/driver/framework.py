@@ -159,8 +159,21 @@ class Framework:
         if self.phase is not Phase.SUBSCRIBED or subscription is None:
             self._not_sent(request)
             return
+        if request.name == "agents":
+            ask = partial(subscription.agents, self._limits.call_seconds)
+            self.calls.submit(ask, partial(self._on_agents, subscription, request))
+            return
         job = partial(subscription.call, request.kind, request.body, self._limits.call_seconds)
         self.calls.submit(job, partial(self._on_called, subscription, request))
+
+    def _on_agents(
+        self, subscription: Subscription, request: Request, outcome: list[Any] | MasterTrouble
+    ) -> None:
+        if isinstance(outcome, MasterTrouble):
+            # It only explains things to the user: nothing is given up for it.
+            self._emit_error(outcome, request)
+        elif subscription is self._subscription:
+            self._emit(encode_line({"event": "agents", "agents": outcome}))
 
     def _not_sent(self, request: Request) -> None:
         if request.name not in LASTING_CALLS:

@@ -116,6 +116,8 @@ def to_request(content: Mapping[str, Any]) -> Request:
                 if content.get("refuse_seconds") is not None:
                     body["filters"] = {"refuse_seconds": float(content["refuse_seconds"])}
                 return Request(name, name.upper(), body, offer_ids)
+            case "agents":
+                return Request(name, "GET /slaves", None)
             case "revive" | "suppress":
                 return Request(name, name.upper(), None)
             case "kill":

@@ -13,13 +13,16 @@ import threading
 import time
 from collections.abc import Generator, Mapping
 from contextlib import suppress
+from typing import Any
 
 from roujiamo.errors import ProtocolError
 from roujiamo.mesos.http_response import ResponseParser
-from roujiamo.pymesos_driver.trouble import UNREACHABLE, MasterTrouble
+from roujiamo.pymesos_driver.trouble import INTERNAL, UNREACHABLE, MasterTrouble
 
 # Answers to calls are empty or a sentence.
 MAX_ANSWER = 1 << 20
+# GET /slaves of ten thousand agents is some 20 MB.
+MAX_AGENTS_ANSWER = 256 << 20
 
 SCHEDULER_PATH = "/api/v1/scheduler"
 
@@ -48,17 +51,40 @@ class Exchange:
         Raises MasterTrouble where there is no whole answer in time.
         """
         parser = ResponseParser()
-        answer = b""
-        for piece in self.stream(path, body, headers, parser):
+        text = self._whole(self.stream(path, body, headers, parser), MAX_ANSWER)
+        return parser.status, text
+
+    def get_agents(self, headers: Mapping[str, str]) -> list[Any]:
+        """Return the agents that the master knows (GET /slaves, "slaves" of the operator endpoints).
+
+        Raises MasterTrouble where it does not tell.
+        """
+        parser = ResponseParser()
+        text = self._whole(self.stream("/slaves", b"", headers, parser, method="GET"), MAX_AGENTS_ANSWER)
+        if parser.status == 200:
+            with suppress(ValueError, KeyError, TypeError):
+                return list(json.loads(text)["slaves"])
+        raise MasterTrouble(
+            INTERNAL, f"the master at {self.master} does not tell its agents (GET /slaves: {parser.status})"
+        )
+
+    def _whole(self, pieces: Generator[bytes, None, None], limit: int) -> str:
+        answer = bytearray()
+        for piece in pieces:
             answer += piece
-            if len(answer) > MAX_ANSWER:
+            if len(answer) > limit:
                 raise MasterTrouble(
-                    UNREACHABLE, f"the master at {self.master} answered with more than {MAX_ANSWER} bytes"
+                    UNREACHABLE, f"the master at {self.master} answered with more than {limit} bytes"
                 )
-        return parser.status, answer.decode("utf-8", "replace")
+        return answer.decode("utf-8", "replace")
 
     def stream(
-        self, path: str, body: bytes, headers: Mapping[str, str], parser: ResponseParser
+        self,
+        path: str,
+        body: bytes,
+        headers: Mapping[str, str],
+        parser: ResponseParser,
+        method: str = "POST",
     ) -> Generator[bytes, None, None]:
         """Send `body` and give the answer's body in pieces as they come; `parser` holds status and headers.
 
@@ -66,7 +92,7 @@ class Exchange:
         """
         try:
             self._connect()
-            self._send(self._request(path, body, headers))
+            self._send(self._request(method, path, body, headers))
             while not parser.is_complete:
                 self._set_time_limit()
                 assert self._socket is not None
@@ -117,9 +143,9 @@ class Exchange:
     def _remaining(self) -> float:
         return self._deadline - time.monotonic()
 
-    def _request(self, path: str, body: bytes, headers: Mapping[str, str]) -> bytes:
+    def _request(self, method: str, path: str, body: bytes, headers: Mapping[str, str]) -> bytes:
         lines = [
-            f"POST {path} HTTP/1.1",
+            f"{method} {path} HTTP/1.1",
             f"Host: {self.master}",
             "Connection: close",
             f"Content-Length: {len(body)}",

@@ -110,6 +110,14 @@ class Subscription(_Driver):
         if not 200 <= status < 300:
             raise call_refused(kind, self.address, status, text)
 
+    def agents(self, seconds: float) -> list[Any]:
+        """Return the agents that the master knows, as GET /slaves lists them. Raises MasterTrouble."""
+        exchange = self._exchange = Exchange(self.address, seconds)
+        try:
+            return exchange.get_agents(scheduler_headers(self._basic_credential))
+        finally:
+            self._exchange = None
+
     def interrupt_call(self) -> None:
         """Make a `call` that another thread waits in fail now."""
         exchange = self._exchange

@@ -104,8 +104,9 @@ def children_of(pid: int) -> set[int]:
     found: set[int] = set()
     waiting = [pid]
     while waiting:
-        for path in Path(f"/proc/{waiting.pop()}/task").glob("*/children"):
-            with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+        # A process may end between any two looks, also while its threads are listed.
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            for path in Path(f"/proc/{waiting.pop()}/task").glob("*/children"):
                 children = set(map(int, path.read_text().split())) - found
                 found |= children
                 waiting.extend(children)
