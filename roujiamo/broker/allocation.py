@@ -14,7 +14,15 @@ from typing import Any
 
 from roujiamo.mesos.demand import Demand
 from roujiamo.mesos.framework_info import framework_info
-from roujiamo.mesos.gang import Accept, Decision, Decline, GangAllocator, Revive, Suppress
+from roujiamo.mesos.gang import (
+    HOLD_SECONDS,
+    Accept,
+    Decision,
+    Decline,
+    GangAllocator,
+    Revive,
+    Suppress,
+)
 from roujiamo.mesos.resources import Resources
 from roujiamo.mesos.split import plan_slots
 from roujiamo.mesos.taskinfo import Container, launch_operation, task_info
@@ -24,7 +32,6 @@ from roujiamo.session.request import SessionRequest
 
 Call = Callable[..., None]
 
-HOLD_SECONDS = 10.0
 # How long Mesos keeps what is left of an accepted offer from us: we want nothing more of that agent.
 REFUSE_SECONDS = 5.0
 # Between SIGTERM and SIGKILL at a KILL of Mesos: the proxy ends its commands in that time.

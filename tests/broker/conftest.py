@@ -54,7 +54,10 @@ class Session:
     def rsh(self, *arguments: str, **popen: Any) -> subprocess.CompletedProcess[bytes]:
         """Run a shim to its end."""
         return subprocess.run(
-            [SHIM, *arguments], env=self.environment(), timeout=scaled(60), **{"capture_output": True, **popen}
+            [SHIM, *arguments],
+            env=self.environment(),
+            timeout=scaled(60),
+            **{"capture_output": True, **popen},
         )
 
     def end(self) -> list[dict[str, Any]]:
@@ -112,7 +115,10 @@ MASTERS = [
 def session(request: pytest.FixtureRequest) -> Iterator[Session]:
     """A ready session of two hosts, for all tests of a module."""
     master = real_mesos() if request.param == "real" else request.param
-    with tempfile.TemporaryDirectory(prefix="rj-") as path, session_with(Path(path), master=master) as session:
+    with (
+        tempfile.TemporaryDirectory(prefix="rj-") as path,
+        session_with(Path(path), master=master) as session,
+    ):
         session.wait_until_ready()
         yield session
 

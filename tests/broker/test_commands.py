@@ -43,7 +43,10 @@ def test_two_hundred_megabytes_come_back_unchanged_and_memory_stays_flat(session
     block = os.urandom(1 << 20)
     expected = hashlib.sha256(block * (size >> 20)).hexdigest()
     before = _peak(session.client.pid)
-    feeder = f"import sys; b = open({str(_block(block))!r}, 'rb').read(); [sys.stdout.buffer.write(b) for _ in range({size >> 20})]"
+    feeder = (
+        f"import sys; b = open({str(_block(block))!r}, 'rb').read(); "
+        f"[sys.stdout.buffer.write(b) for _ in range({size >> 20})]"
+    )
     source = subprocess.Popen(["python3", "-c", feeder], stdout=subprocess.PIPE)
     shim = subprocess.Popen(
         [SHIM, host(session), "cat"], stdin=source.stdout, stdout=subprocess.PIPE, env=session.environment()
@@ -125,7 +128,9 @@ def test_a_command_that_a_signal_ends_gives_128_and_its_number(session: Session)
 def test_a_killed_shim_ends_its_command_with_all_its_children(session: Session) -> None:
     """Nothing of a job outlives the launcher's side of it."""
     command = "sleep 1000 & sleep 1000 & echo $$ $!; wait"
-    with subprocess.Popen([SHIM, host(session), command], stdout=subprocess.PIPE, env=session.environment()) as shim:
+    with subprocess.Popen(
+        [SHIM, host(session), command], stdout=subprocess.PIPE, env=session.environment()
+    ) as shim:
         assert shim.stdout is not None
         pids = [int(pid) for pid in shim.stdout.readline().split()]
         shim.kill()
@@ -144,7 +149,9 @@ def test_a_shim_inside_a_task_reaches_another_host(session: Session) -> None:
 def test_the_remote_environment_is_what_sshd_would_set_and_no_secret(session: Session) -> None:
     """Open MPI 5's daemon dies without HOME; the first-contact token is nobody's business any more."""
     names = dict(
-        line.split("=", 1) for line in session.rsh(host(session), "env").stdout.decode().splitlines() if "=" in line
+        line.split("=", 1)
+        for line in session.rsh(host(session), "env").stdout.decode().splitlines()
+        if "=" in line
     )
     assert {"HOME", "USER", "LOGNAME", "SHELL", "PATH", "MESOS_SANDBOX"} <= names.keys()
     assert "ROUJIAMO_CALLBACK" not in names

@@ -37,7 +37,9 @@ def test_the_installed_open_mpis_are_what_their_version_text_says() -> None:
     if not installed:
         pytest.skip("no Open MPI here: bin/test brings two")
     for mpi in installed:
-        answer = subprocess.run([mpi.mpiexec, "--version"], capture_output=True, text=True, check=True, timeout=30)
+        answer = subprocess.run(
+            [mpi.mpiexec, "--version"], capture_output=True, text=True, check=True, timeout=30
+        )
         found = dialects.find(answer.stdout)
         assert found is not None
         assert found.name == f"Open MPI {mpi.major}"
