@@ -45,6 +45,7 @@ class Host:
         "link",
         "loss",
         "name",
+        "on_failed",
         "on_lost",
         "on_open",
         "on_ready",
@@ -69,6 +70,7 @@ class Host:
         on_ready: Callable[[Host], None],
         on_lost: Callable[[Host, str], None],
         on_open: Callable[[Host, int, bytes], Route | None],
+        on_failed: Callable[[Host, Route, int], None],
     ) -> None:
         """`token`: for first contact. `resume`: the credential for later ones. `on_*`: what the session is told."""
         self.name = name
@@ -90,6 +92,7 @@ class Host:
         self.on_ready = on_ready
         self.on_lost = on_lost
         self.on_open = on_open
+        self.on_failed = on_failed
         self._routes: dict[int, Route] = {}
         self._opened: dict[int, Route] = {}
         self._next_number = 1
@@ -166,8 +169,12 @@ class Host:
         except ProtocolError as error:
             route.acceptor_gone(255, f"the proxy on {self.name} broke the protocol: {error}")
             self.send_frame(frames.CLOSE, number)
+            self._routes.pop(number, None)
+            return
         if route.state == CLOSED:
-            del self._routes[number]
+            self._routes.pop(number, None)
+        elif status := _failure(frame_type, payload):
+            self.on_failed(self, route, status)
 
     def _receive_request(self, frame_type: int, number: int, payload: bytes) -> None:
         """A frame of a shim inside this host's task."""
@@ -225,3 +232,12 @@ def _live(routes: dict[int, Route]) -> dict[int, Route]:
     if len(routes) < 64 or len(routes) & (len(routes) - 1):
         return routes
     return {number: route for number, route in routes.items() if route.state != CLOSED}
+
+
+def _failure(frame_type: int, payload: bytes) -> int:
+    """Return the status, as a shell gives it, with which a frame says that a command failed; else 0."""
+    if frame_type == frames.EXIT_STATUS:
+        return frames.unpack_u32(payload)
+    if frame_type == frames.EXIT_SIGNAL:
+        return 128 + frames.SIGNAL_NUMBERS.get(unpack_fields(payload)[0], 0)
+    return 0

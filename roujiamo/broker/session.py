@@ -56,6 +56,7 @@ SILENCE_SECONDS = 45.0
 CALLBACK_SECONDS = 30.0
 GOODBYE_SECONDS = 6.0
 DRIVER_RESTARTS = 3
+MAX_TOLD_COMMAND = 4096
 
 TERMINAL = {
     "TASK_FINISHED",
@@ -340,6 +341,7 @@ class Session:
                 on_ready=self._on_host_ready,
                 on_lost=self._on_host_lost,
                 on_open=self._open_route_of_host,
+                on_failed=self._on_command_failed,
             )
             host.alias = next(self._aliases)
             self.hosts[host.task_id] = host
@@ -402,6 +404,12 @@ class Session:
         self._apply(
             self._allocator.replace(host.agent_id, self._loop.time(), is_agents_fault=not host.is_offer_void)
         )
+
+    def _on_command_failed(self, host: Host, route: Route, status: int) -> None:
+        """Tell the owner: a launcher may overlook that one of its daemons died (PRRTE 3.0 does)."""
+        if not self._ending.done():
+            command = route.command[:MAX_TOLD_COMMAND].decode("utf-8", "replace")
+            self._notify({"event": "command_failed", "host": host.name, "status": status, "command": command})
 
     # Call-backs.
 

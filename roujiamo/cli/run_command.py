@@ -11,6 +11,7 @@ import os
 import shlex
 from typing import Any
 
+import roujiamo
 from roujiamo.errors import UsageError
 from roujiamo.run.options import RunOptions
 
@@ -55,6 +56,7 @@ def ompirun_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         usage="ompirun.sh [options] MASTER PROGRAM [ARGS ...]",
     )
+    parser.add_argument("-V", "--version", action="version", version=f"ompirun.sh {roujiamo.__version__}")
     add_options(parser)
     parser.add_argument("master", metavar="MASTER", help="the Mesos master")
     _add_command(parser)

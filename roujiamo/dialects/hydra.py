@@ -28,6 +28,7 @@ def environment(hostfile: str, hosts: Sequence[LaunchHost], bind: bool) -> Mappi
 DIALECT = Dialect(
     name="MPICH",
     versions=(r"HYDRA build details",),
+    daemon="hydra_pmi_proxy",
     hostfile_line=hostfile_line,
     environment=environment,
     processes=processes,

@@ -24,6 +24,7 @@ def environment(hostfile: str, hosts: Sequence[LaunchHost], bind: bool) -> Mappi
 DIALECT = Dialect(
     name="Intel MPI",
     versions=(r"Intel\(R\) MPI Library",),
+    daemon="hydra_bstrap_proxy",
     hostfile_line=hostfile_line,
     environment=environment,
     processes=processes,

@@ -41,6 +41,7 @@ def processes(number: int) -> list[str]:
 DIALECT = Dialect(
     name="Open MPI 4",
     versions=(r"\(OpenRTE\)", r"\(Open MPI\) [1-4]\."),
+    daemon="orted",
     hostfile_line=hostfile_line,
     environment=environment,
     processes=processes,

@@ -29,6 +29,7 @@ def environment(hostfile: str, hosts: Sequence[LaunchHost], bind: bool) -> Mappi
 DIALECT = Dialect(
     name="Open MPI 5",
     versions=(r"\(Open MPI\) [5-9]\.", r"\(PRRTE\)", r"prterun"),
+    daemon="prted",
     hostfile_line=hostfile_line,
     environment=environment,
     processes=processes,

@@ -157,6 +157,8 @@ def launch_environment(
     environment = dict(os.environ)
     environment.update(launcher.dialect.environment(hostfile_path, hosts, bind))
     environment["ROUJIAMO_SOCKET"] = session_socket
+    # What a killed launcher leaves in its temporary folder goes with the session's. No rank sees this variable.
+    environment["TMPDIR"] = os.path.dirname(hostfile_path)
     environment["PATH"] = os.pathsep.join([shim_folder(), environment.get("PATH", os.defpath)])
     return environment
 

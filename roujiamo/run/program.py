@@ -48,15 +48,16 @@ class Run:
     """One run; `execute` is its story."""
 
     options: RunOptions
+    launcher: launchers.Launcher
     waiting: Waiting
     progress: Progress
     stop_signals: int = 0
     host_losses: list[str] = field(default_factory=list)
+    failed_commands: list[str] = field(default_factory=list)
     is_broker_gone: bool = False
 
     def execute(self) -> int:
         """Return the exit status. Raises RoujiamoError for what kept mpiexec from running."""
-        launcher = launchers.find_launcher(self.options.mpiexec)
         launchers.shim_folder()
         request = build_request(self.options)
         client = SessionClient(request)
@@ -65,10 +66,21 @@ class Run:
         try:
             ready = self._wait_for_hosts(client)
             self.progress.clear()
-            return self._run_launcher(launcher, request, ready)
+            status = self._run_launcher(request, ready)
         finally:
             self.progress.clear()
             self._close(client)
+        return self._truth(status)
+
+    def _truth(self, status: int) -> int:
+        """Return `status`, but never a success of a launcher that has lost a daemon on the way."""
+        failures = self.host_losses or self.failed_commands
+        if status or not failures:
+            return status
+        self.progress.say(
+            0, f"{failures[0]}; {self.launcher.path} said 0 all the same, so the result cannot be trusted"
+        )
+        return RoujiamoError.exit_status
 
     def _wait_for_hosts(self, client: SessionClient) -> dict[str, Any]:
         """Return the broker's `ready` event. Raises what kept the hosts from being ready."""
@@ -89,9 +101,8 @@ class Run:
                     raise reported_failure(event)
                 self.progress.show(event)
 
-    def _run_launcher(
-        self, launcher: launchers.Launcher, request: SessionRequest, ready: dict[str, Any]
-    ) -> int:
+    def _run_launcher(self, request: SessionRequest, ready: dict[str, Any]) -> int:
+        launcher = self.launcher
         hosts = launchers.launch_hosts(ready["hosts"])
         hostfile = os.path.join(request.folder, "hostfile")
         with open(hostfile, "w", encoding="utf-8") as file:
@@ -144,10 +155,14 @@ class Run:
             self._lose("the session's broker is gone; the job cannot go on")
             return True
         event = happening.event
-        if event["event"] == "host_lost":
-            self._lose(str(event["message"]))
-            return True
-        if event["event"] == "failed":
+        if event["event"] == "command_failed":
+            if not self.launcher.dialect.is_daemon(str(event["command"])):
+                return False
+            self.failed_commands.append(
+                f"{self.launcher.dialect.daemon} on {event['host']} ended with status {event['status']}"
+            )
+            return False
+        if event["event"] in ("host_lost", "failed"):
             self._lose(str(event["message"]))
             return True
         return False
@@ -175,7 +190,11 @@ class Run:
                 self.stop_signals += 1
                 if self.stop_signals > 1:
                     client.kill()
-            elif isinstance(happening, BrokerSaid) and (happening.event or {}).get("clean") is False:
+            elif not isinstance(happening, BrokerSaid) or happening.event is None:
+                continue
+            elif happening.event["event"] == "command_failed":
+                self._is_loss(happening)
+            elif happening.event.get("clean") is False:
                 self.progress.say(
                     0,
                     "the master did not confirm the end of the framework; it removes it by itself within a minute",
@@ -241,4 +260,4 @@ def run(options: RunOptions) -> int:
     """Do what `roujiamo run` does; return the exit status. Raises RoujiamoError."""
     progress = Progress(sys.stderr, verbosity=options.verbosity, quiet=options.quiet)
     with Waiting() as waiting:
-        return Run(options, waiting, progress).execute()
+        return Run(options, launchers.find_launcher(options.mpiexec), waiting, progress).execute()

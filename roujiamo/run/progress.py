@@ -51,7 +51,8 @@ class Progress:
         if self._live and self._text:
             line = f"roujiamo: {self._text} ({time.monotonic() - self._started:.0f} s)"
             try:
-                width = os.get_terminal_size(self._stream.fileno()).columns
+                # A terminal that nobody has told its size says 0.
+                width = os.get_terminal_size(self._stream.fileno()).columns or 80
             except OSError:
                 width = 80
             self._write("\r\x1b[K" + line[: max(width - 1, 20)])

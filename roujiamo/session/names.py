@@ -12,7 +12,11 @@ from roujiamo.errors import HostUnknown
 
 # Networks that no host of a real network has (RFC 5737 section 3, RFC 2544 appendix C.2.2): a launcher takes such an
 # address for a remote host without asking a name server.
-_ALIAS_NETWORKS = (IPv4Network("198.51.100.0/24"), IPv4Network("203.0.113.0/24"), IPv4Network("198.18.0.0/15"))
+_ALIAS_NETWORKS = (
+    IPv4Network("198.51.100.0/24"),
+    IPv4Network("203.0.113.0/24"),
+    IPv4Network("198.18.0.0/15"),
+)
 
 
 def aliases() -> Iterator[str]:

@@ -63,6 +63,21 @@ def test_uneven_slots_stand_in_the_hostfile(name: str, lines: list[str]) -> None
     assert dialects.AGENT in environment.values()
 
 
+@pytest.mark.parametrize(
+    ("name", "command"),
+    [
+        ("Open MPI 4", ' orted -mca ess "env" -mca orte_node_regex "vm"'),
+        ("Open MPI 5", "PRTE_PREFIX=/opt;export PRTE_PREFIX;/opt/bin/prted --prtemca ess env"),
+        ("MPICH", '"/opt/bin/hydra_pmi_proxy" --control-port vm:1'),
+    ],
+)
+def test_a_daemons_start_is_told_from_other_commands(name: str, command: str) -> None:
+    """Only a daemon's failure says something about the job; a rank may run what it likes on another host."""
+    dialect = next(known for known in dialects.KNOWN if known.name == name)
+    assert dialect.is_daemon(command)
+    assert not dialect.is_daemon("test -e /opt/reported")
+
+
 def test_open_mpi_may_have_all_its_daemons_attached_at_once() -> None:
     """More direct children than the limit would wait for each other for ever."""
     many = [LaunchHost(f"agent{n}", 1) for n in range(500)]

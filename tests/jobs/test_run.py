@@ -1,15 +1,21 @@
 """`ompirun.sh`: what a job prints, how it ends, and that nothing of it stays."""
 
+import contextlib
+import fcntl
 import os
+import pty
 import re
 import signal
+import subprocess
 import sys
+import termios
 from collections import Counter
+from pathlib import Path
 
 import pytest
 
-from tests.jobs.conftest import ROOT, Bench
-from tests.support import until
+from tests.jobs.conftest import MARKER, ROOT, Bench
+from tests.support import children_of, until
 
 HELLO = [sys.executable, str(ROOT / "roujiamo" / "examples" / "hello.py")]
 # Prints one line a rank. MPI's own start-up is not needed to see where ranks run.
@@ -95,3 +101,105 @@ def test_killing_the_wrapper_ends_everything(bench: Bench, master: str) -> None:
         os.kill(run.pid, signal.SIGKILL)
         run.wait()
         bench.assert_nothing_left()
+
+
+def launcher_of(pid: int) -> int:
+    """The mpiexec that a run has started."""
+    for child in children_of(pid):
+        with contextlib.suppress(OSError):
+            name = Path(f"/proc/{child}/comm").read_text().strip()
+            if name in ("mpiexec", "orterun", "prterun", "prterun_wrapper", "orterun_wrapper"):
+                return child
+    raise AssertionError("no launcher among the children")
+
+
+def test_a_killed_launcher_ends_everything(bench_of_each: Bench) -> None:
+    """The daemons lose their parent; the session ends with the run."""
+    with bench_of_each.started("-N", "2", "-n", "4", "local", "sh", "-c", "echo started; sleep 100") as run:
+        until(lambda: run.output().count("started") == 4, 60, "four ranks")
+        os.kill(launcher_of(run.pid), signal.SIGKILL)
+        assert run.wait(40) == 137
+
+
+def test_a_killed_daemon_ends_the_run_with_a_failure(bench_of_each: Bench, master: str) -> None:
+    """Losing one host's daemon is the end of the job, never a hang and never a success."""
+    with bench_of_each.started("-N", "2", "-n", "4", master, "sh", "-c", "echo started; sleep 100") as run:
+        until(lambda: run.output().count("started") == 4, 60, "four ranks")
+        daemons = [
+            int(left.split()[0])
+            for left in bench_of_each.left_processes()
+            if re.search(r"/(orted|prted)\b", left)
+        ]
+        os.kill(max(daemons), signal.SIGKILL)
+        assert run.wait(60) not in (0, None)
+
+
+def in_terminal(bench: Bench, *arguments: str) -> tuple[subprocess.Popen[bytes], int]:
+    """Start the command in a terminal of its own; return it and the terminal's other end."""
+    ours, theirs = pty.openpty()
+
+    def take_terminal() -> None:
+        fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+
+    process = subprocess.Popen(
+        [ROOT / "bin" / "ompirun.sh", "--env", f"{MARKER}={bench.mark}", *arguments],
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        env={**os.environ, **bench.environment, "TERM": "xterm"},
+        cwd=bench.folder,
+        start_new_session=True,
+        preexec_fn=take_terminal,
+    )
+    os.close(theirs)
+    os.set_blocking(ours, False)
+    return process, ours
+
+
+class Screen:
+    """All that has been written to a terminal."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self.text = ""
+
+    def read(self) -> str:
+        with contextlib.suppress(OSError):
+            while piece := os.read(self._descriptor, 65536):
+                self.text += piece.decode("utf-8", "replace")
+        return self.text
+
+
+@pytest.mark.parametrize("keys", [b"\x03", b"\x1c"], ids=["ctrl-c", "ctrl-backslash"])
+def test_keys_of_a_terminal_stop_the_job(bench_of_each: Bench, keys: bytes) -> None:
+    """The terminal tells mpiexec and the run at once; the status is not 0, and nothing is left."""
+    process, descriptor = in_terminal(
+        bench_of_each, "-N", "2", "-n", "4", "local", "sh", "-c", "echo started; sleep 100"
+    )
+    screen = Screen(descriptor)
+    try:
+        until(lambda: screen.read().count("started") == 4, 60, "four ranks")
+        assert "waiting for offers" in screen.text, "the live line of a terminal"
+        os.write(descriptor, keys)
+        assert until(lambda: (process.poll() is not None and process.returncode) or None, 40, "its end") != 0
+    finally:
+        process.kill()
+        process.wait()
+        screen.read()
+        os.close(descriptor)
+
+
+def test_ctrl_c_before_the_hosts_are_there_gives_130_at_once(bench: Bench) -> None:
+    """Nothing was started, and the wait for hosts does not hold the user."""
+    process, descriptor = in_terminal(bench, "-n", "500", "local", "true")
+    screen = Screen(descriptor)
+    try:
+        until(lambda: "500 are needed" in screen.read(), 60, "the reason of the wait")
+        os.write(descriptor, b"\x03")
+        until(lambda: process.poll() is not None, 30, "its end")
+        assert process.returncode == 130, screen.read()
+    finally:
+        process.kill()
+        process.wait()
+        screen.read()
+        os.close(descriptor)

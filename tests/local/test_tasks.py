@@ -162,7 +162,7 @@ def test_uris_are_fetched(shared: Cluster, tmp_path: Path) -> None:
     with tarfile.open(tmp_path / "some.tar.gz", "w:gz") as tar:
         tar.add(tmp_path / "inner", "inner")
     tmp_path.chmod(0o755)
-    for parent in tmp_path.parents[:3]:
+    for parent in tmp_path.parents[:2]:
         if parent.owner() == tmp_path.owner():
             parent.chmod(0o755)
     handler = functools.partial(QuietHandler, directory=str(tmp_path))
