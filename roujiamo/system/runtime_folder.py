@@ -7,6 +7,7 @@ for as long as that lives, so what a killed broker left is recognised and swept 
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import shutil
@@ -28,7 +29,10 @@ def runtime_folder() -> Path:
     `ROUJIAMO_RUNTIME_DIR`, else `roujiamo` in `XDG_RUNTIME_DIR` (XDG Base Directory Specification) where that is ours,
     else `roujiamo-UID` in the temporary folder. Raises RoujiamoError where it is not safe or cannot be made.
     """
-    folder = _choose()
+    return _make_private(_choose())
+
+
+def _make_private(folder: Path) -> Path:
     try:
         folder.mkdir(mode=0o700, exist_ok=True)
         state = os.lstat(folder)
@@ -70,7 +74,12 @@ class SessionFolder:
         self.path = path
         check_socket_path(path / SOCKET)
         try:
-            path.mkdir(mode=0o700)
+            try:
+                path.mkdir(mode=0o700)
+            except FileNotFoundError:
+                # Another session's end has just removed the empty folder around it.
+                _make_private(path.parent)
+                path.mkdir(mode=0o700)
             self._lock = os.open(path / LOCK, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
         except OSError as error:
             raise RoujiamoError(f"cannot make the session's folder {path}: {error.strerror}") from error
@@ -82,8 +91,10 @@ class SessionFolder:
         return self.path / SOCKET
 
     def remove(self) -> None:
-        """Remove the folder with all that is in it, and let the lock go."""
+        """Remove the folder with all that is in it, and the one around it if it was the last; let the lock go."""
         shutil.rmtree(self.path, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            self.path.parent.rmdir()
         os.close(self._lock)
 
 

@@ -83,12 +83,8 @@ class Bench:
         return left
 
     def left_files(self) -> list[str]:
-        """What lies in the temporary folder, apart from the (empty) folder for sessions."""
-        return [
-            str(path.relative_to(self.folder))
-            for path in self.folder.rglob("*")
-            if not (path.is_dir() and path.name == f"roujiamo-{os.geteuid()}" and not any(path.iterdir()))
-        ]
+        """What lies in the temporary folder."""
+        return [str(path.relative_to(self.folder)) for path in self.folder.rglob("*")]
 
     def assert_nothing_left(self) -> None:
         """No process, socket, folder, or framework."""

@@ -80,3 +80,14 @@ def test_sweeping_removes_what_a_killed_broker_left_and_nothing_else(chosen: Pat
     assert sorted(entry.name for entry in folder.iterdir()) == ["alive", "not-a-session"]
     alive.remove()
     assert not (folder / "alive").exists()
+
+
+def test_the_last_session_takes_the_empty_folder_with_it(chosen: Path) -> None:
+    """And one that starts at that moment makes it again."""
+    folder = runtime_folder()
+    first = SessionFolder(folder / "first")
+    first.remove()
+    assert not chosen.exists()
+    second = SessionFolder(folder / "second")
+    assert chosen.stat().st_mode & 0o777 == 0o700
+    second.remove()
