@@ -35,7 +35,7 @@ def main(arguments: Sequence[str]) -> int:
     """Run one session on the control connection whose descriptor is the one argument; return the exit status."""
     if len(arguments) != 2 or arguments[0] != "--control-fd" or not arguments[1].isdigit():
         print(
-            "roujiamo.broker: started by roujiamo itself; use `roujiamo run` or `roujiamo alloc`", flush=True
+            "roujiamo.broker: started by roujiamo itself; use `roujiamo run`", flush=True
         )
         return UsageError.exit_status
     for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTSTP, signal.SIGTTOU):

@@ -28,7 +28,7 @@ options:
   values; -v names them. There is no terminal (-t) and no login shell.
 
 environment:
-  ROUJIAMO_SOCKET   the session (set by `roujiamo run` and `roujiamo alloc`)
+  ROUJIAMO_SOCKET   the session (set by `roujiamo run`)
   ROUJIAMO_TOKEN    what proves that this process belongs to it, inside a task
   ROUJIAMO_TIMEOUT  seconds to wait until the host is ready (default 600)
   ROUJIAMO_PYTHON   the Python, 3.6 or newer, to run with

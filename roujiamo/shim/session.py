@@ -21,7 +21,7 @@ DEFAULT_TIMEOUT_SECONDS = 600.0
 CONNECT_SECONDS = 30.0
 RETRY_MILLISECONDS = 10
 
-START_ONE = "start one with `roujiamo run` or `roujiamo alloc`"
+START_ONE = "start one with `roujiamo run`"
 
 
 class SettingError(UsageError):

@@ -104,6 +104,31 @@ def test_a_killed_proxy_is_a_lost_host_that_is_named(folder: Path) -> None:
         assert one["name"].encode() in late.stderr
 
 
+def test_a_host_that_fails_before_it_is_ready_is_replaced(folder: Path) -> None:
+    """Another agent takes its place, and the session gets the hosts that it asked for."""
+    with session_with(folder, master="local:3") as session:
+        session.next("progress")
+        killed = until(lambda: _kill_a_bootstrap(session), 20, "a task that has not called back")
+        session.wait_until_ready()
+        assert len(session.hosts) == 2
+        assert str(killed) not in [host["facts"]["pid"] for host in session.hosts]
+        for host in session.hosts:
+            assert session.rsh(host["name"], "hostname").stdout.decode().strip() == host["name"]
+
+
+def _kill_a_bootstrap(session: Session) -> int:
+    """Kill the first process that runs a task's bootstrap; 0 while there is none."""
+    for pid in sorted(children_of(session.client.pid)):
+        try:
+            words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+        except OSError:
+            continue
+        if words[1:4] == [b"-I", b"-S", b"-c"]:
+            os.kill(pid, signal.SIGKILL)
+            return pid
+    return 0
+
+
 def test_a_request_that_no_cluster_can_meet_is_explained_at_once_and_times_out(folder: Path) -> None:
     """mesos-hydra's users waited for ever."""
     with session_with(folder, nodes=None, processes=500, timeout_seconds=scaled(3)) as session:

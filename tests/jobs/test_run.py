@@ -25,7 +25,7 @@ WHERE = ["sh", "-c", f'echo "rank $OMPI_COMM_WORLD_RANK on $(hostname) in $MESOS
 
 
 def hosts_of(out: str) -> Counter[str]:
-    return Counter(re.findall(r"^rank \d+ (?:of \d+ )?on ([^ ,]+)", out, re.MULTILINE))
+    return Counter(re.findall(r"^rank \d+ (?:of \d+ )?on ([^ ,\n]+)", out, re.MULTILINE))
 
 
 def test_mpi_ranks_talk_from_two_hosts(bench_of_each: Bench, master: str) -> None:
@@ -209,3 +209,59 @@ def test_ctrl_c_before_the_hosts_are_there_gives_130_at_once(bench: Bench) -> No
         process.wait()
         screen.read()
         os.close(descriptor)
+
+
+def test_ctrl_z_stops_the_run_and_not_the_session(bench: Bench) -> None:
+    """The broker keeps the hosts while the user does something else, and the job goes on afterwards."""
+    process, descriptor = in_terminal(
+        bench, "-N", "2", "-n", "2", "local", "sh", "-c", "echo started; sleep 3; echo finished"
+    )
+    screen = Screen(descriptor)
+    try:
+        until(lambda: screen.read().count("started") == 2, 60, "two ranks")
+        broker = next(
+            child
+            for child in children_of(process.pid)
+            if b"roujiamo.broker" in Path(f"/proc/{child}/cmdline").read_bytes()
+        )
+        # What Ctrl-Z does to a shell's job; a terminal's own stop does nothing to a group without a shell (POSIX).
+        os.killpg(process.pid, signal.SIGSTOP)
+        until(lambda: state_of(process.pid) == "T", 10, "the run's stop")
+        assert state_of(broker) in ("S", "R")
+        os.killpg(process.pid, signal.SIGCONT)
+        assert until(lambda: process.poll() is not None, 40, "its end")
+        assert process.returncode == 0
+        assert screen.read().count("finished") == 2
+    finally:
+        process.kill()
+        process.wait()
+        screen.read()
+        os.close(descriptor)
+
+
+def state_of(pid: int) -> str:
+    """The state of a process, as proc(5) gives it."""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+
+
+def test_a_program_brought_by_uri_runs_on_every_host(bench: Bench, master: str, tmp_path: Path) -> None:
+    """No shared filesystem is needed: the fetcher brings the program into each task's sandbox."""
+    program = tmp_path / "brought"
+    program.write_text(f'#!/bin/sh\necho "rank $OMPI_COMM_WORLD_RANK on $(hostname)"; {A_MOMENT}\n')
+    result = bench.ompirun(
+        "-N", "2", "-n", "2", "--uri", str(program), master, "sh", "-c", "exec $MESOS_SANDBOX/brought"
+    )
+    assert result.status == 0, result.err
+    assert sorted(hosts_of(result.out).values()) == [1, 1]
+
+
+@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="needs two cores to see a binding")
+def test_ranks_are_bound_to_cores_only_when_the_agents_are_theirs_alone(bench_of_each: Bench) -> None:
+    """Two jobs on one agent would share the first cores otherwise."""
+    program = ["sh", "-c", f"grep Cpus_allowed_list: /proc/self/status; {A_MOMENT}"]
+    shared = bench_of_each.ompirun("-N", "2", "-n", "2", "local", *program)
+    alone = bench_of_each.ompirun("-N", "2", "-n", "2", "--exclusive", "local", *program)
+    assert (shared.status, alone.status) == (0, 0), shared.err + alone.err
+    every = Path("/proc/self/status").read_text().partition("Cpus_allowed_list:")[2].split()[0]
+    assert [line.split()[1] for line in shared.out.splitlines()] == [every, every]
+    assert all(line.split()[1] != every for line in alone.out.splitlines())
