@@ -31,12 +31,13 @@ BACKLOG = 4096
 class CallBackConnection(asyncio.Protocol):
     """One TCP connection: HELLO, PROOF, then the bytes of a host's link."""
 
-    __slots__ = ("_buffer", "_host", "_port", "_proving", "_responder", "_transport", "deadline")
+    __slots__ = ("_buffer", "_host", "_port", "_proving", "_responder", "_told", "_transport", "deadline")
 
     def __init__(self, port: CallBackPort) -> None:
         self._port = port
         self._buffer = bytearray()
         self._responder: Responder | None = None
+        self._told = 0
         self._proving: Host | None = None
         self._host: Host | None = None
         self._transport: asyncio.Transport | None = None
@@ -51,6 +52,10 @@ class CallBackConnection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         try:
             if self._host is not None:
+                if self._host.transport is not self._transport:
+                    # Another connection has taken over; what still comes here is sealed for this one.
+                    self.abort()
+                    return
                 self._port.heard(self._host)
                 self._host.receive_data(data)
                 return
@@ -75,7 +80,8 @@ class CallBackConnection(asyncio.Protocol):
             self._proving = self._port.find_host(responder)
             assert self._transport is not None
             link = self._proving.link
-            self._transport.write(responder.challenge(link.received if link is not None else 0))
+            self._told = link.received if link is not None else 0
+            self._transport.write(responder.challenge(self._told))
             return True
         if len(self._buffer) < PROOF_SIZE:
             return False
@@ -97,7 +103,8 @@ class CallBackConnection(asyncio.Protocol):
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         # A peer's machine that vanished is noticed by the pings; this bounds what lies in the kernel (tcp(7)).
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 30_000)
-        self._port.on_proved(host, responder, transport)
+        if not self._port.on_proved(host, responder, transport, self._told):
+            raise ProtocolError("a proxy whose host has gone on without it; it may try again")
         if rest:
             host.receive_data(rest)
 
@@ -120,14 +127,18 @@ class CallBackConnection(asyncio.Protocol):
 
 
 class CallBackPort:
-    """Listens for proxies. `on_proved` and `on_disconnected` tell the session what happens to a host's connection."""
+    """Listens for proxies.
+
+    `on_proved(host, responder, transport, told)`: a proxy has proved itself, and was told that `told` of its batches
+    have arrived; returns whether the connection is taken. `on_disconnected(host)`: its connection is lost.
+    """
 
     def __init__(
         self,
         *,
         find_secret: Callable[[int, bytes, int], bytes | None],
         find_host: Callable[[Responder], Host],
-        on_proved: Callable[[Host, Responder, asyncio.Transport], None],
+        on_proved: Callable[[Host, Responder, asyncio.Transport, int], bool],
         on_disconnected: Callable[[Host], None],
     ) -> None:
         self.find_secret = find_secret

@@ -45,7 +45,7 @@ class Driver:
     async def start(self) -> None:
         """Start the process and tell it what to subscribe with."""
         self._process = await asyncio.create_subprocess_exec(
-            *program_command("roujiamo.driver"),
+            *program_command("roujiamo.driver", *(["-v"] if self._verbose else [])),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=None,
@@ -92,6 +92,8 @@ class Driver:
     async def _watch(self, process: asyncio.subprocess.Process) -> None:
         while process.returncode is None and process is self._process:
             await asyncio.sleep(PING_SECONDS)
+            if process is not self._process:
+                return
             if self._answered != self._pinged:
                 self._restart(process, "no answer to a ping")
                 return
@@ -106,7 +108,14 @@ class Driver:
         self._process = None
         with contextlib.suppress(ProcessLookupError):
             process.kill()
-        self._keep(self.start())
+        self._keep(self._start_again())
+
+    async def _start_again(self) -> None:
+        try:
+            await self.start()
+        except OSError as error:
+            log.warning("the driver cannot be started: %s", error)
+            self._on_event({"event": "driver_ended", "status": 127})
 
     async def restart(self) -> None:
         """Start a successor of a driver that has ended."""
@@ -117,6 +126,12 @@ class Driver:
         """End the framework and the process; return whether the master confirmed it."""
         self._ending = True
         process = self._process
+        if process is None or (process.returncode or 0) < 0:
+            # Somebody killed it: its successor takes the framework over by its id, and ends it.
+            if "id" not in self._settings["framework"]:
+                return False
+            await self.start()
+            process = self._process
         if process is None or process.returncode is not None:
             return False
         self._send({"call": "teardown"})

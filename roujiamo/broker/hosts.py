@@ -45,6 +45,7 @@ class Host:
         "link",
         "loss",
         "name",
+        "offer_ids",
         "on_failed",
         "on_lost",
         "on_open",
@@ -84,6 +85,7 @@ class Host:
         self.state = LAUNCHING
         self.loss = ""
         self.is_offer_void = False
+        self.offer_ids: tuple[str, ...] = ()
         self.facts: dict[str, str] = {}
         self.link: Link | None = None
         self.transport: asyncio.Transport | None = None

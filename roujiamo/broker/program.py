@@ -34,10 +34,10 @@ MAX_REQUEST = 8 << 20
 def main(arguments: Sequence[str]) -> int:
     """Run one session on the control connection whose descriptor is the one argument; return the exit status."""
     if len(arguments) != 2 or arguments[0] != "--control-fd" or not arguments[1].isdigit():
-        print(
-            "roujiamo.broker: started by roujiamo itself; use `roujiamo run`", flush=True
-        )
+        print("roujiamo.broker: started by roujiamo itself; use `roujiamo run`", flush=True)
         return UsageError.exit_status
+    # The program that started us waits for its signals with all of them blocked, and a mask is inherited.
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
     for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTSTP, signal.SIGTTOU):
         signal.signal(number, signal.SIG_IGN)
     _raise_descriptor_limit()
@@ -108,21 +108,32 @@ def _watch_owner(pid: int, session: Session) -> int | None:
     except (AttributeError, OSError) as error:
         log.info("no pidfd for the owner: %s", error)
         return None
-    asyncio.get_running_loop().add_reader(descriptor, session.end)
+    loop = asyncio.get_running_loop()
+
+    def on_ended() -> None:
+        # It stays readable from now on.
+        loop.remove_reader(descriptor)
+        session.end()
+
+    loop.add_reader(descriptor, on_ended)
     return descriptor
 
 
 async def _listen(reader: asyncio.StreamReader, session: Session) -> None:
     """Follow the owner's requests; the end of the connection is the owner's end."""
-    while line := await reader.readline():
-        try:
-            request = json.loads(line)
-        except ValueError:
-            log.warning("a request that is no JSON")
-            continue
-        if request.get("request") == "end":
-            break
-    session.end()
+    try:
+        while line := await reader.readline():
+            try:
+                request = json.loads(line)
+            except ValueError:
+                log.warning("a request that is no JSON")
+                continue
+            if isinstance(request, dict) and request.get("request") == "end":
+                break
+    except (OSError, ValueError) as error:
+        log.info("the owner's connection is lost: %s", error)
+    finally:
+        session.end()
 
 
 def _start_log(path: Path, verbosity: int) -> None:

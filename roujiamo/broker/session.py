@@ -28,7 +28,7 @@ from roujiamo.broker.allocation import Allocation
 from roujiamo.broker.callback import CallBackPort, address_towards, callback_target, listening_address
 from roujiamo.broker.cluster import LocalCluster
 from roujiamo.broker.driver import Driver
-from roujiamo.broker.hosts import CONTACTED, LOST, READY, Host
+from roujiamo.broker.hosts import CONTACTED, LAUNCHING, LOST, READY, Host
 from roujiamo.broker.shims import ShimConnection, ShimSocket
 from roujiamo.errors import (
     AllocationError,
@@ -102,7 +102,7 @@ class Session:
         self._targets: list[str] = []
         self._driver: Driver | None = None
         self._cluster: LocalCluster | None = None
-        self._welcome = b""
+        self._modules: dict[str, str] = {}
         self._driver_restarts = 0
         self._failures: list[str] = []
         self._is_ready = False
@@ -117,6 +117,9 @@ class Session:
         timers = [self._loop.call_later(self.request.timeout_seconds, self._on_timeout)]
         tasks: list[asyncio.Task[None]] = []
         try:
+            # An environment that is too large is found out before anything is launched.
+            self._modules = carried_modules()
+            self._welcome_for(b"")
             await self._shims.listen(self._folder.socket)
             await self._start_driver()
             tasks.append(self._loop.create_task(self._follow_driver()))
@@ -217,11 +220,10 @@ class Session:
                 await self._on_driver_event(event)
             except RoujiamoError as error:
                 self.end(error)
-            except Exception:
+            except Exception as error:
                 log.exception("an event of the driver could not be handled: %s", json.dumps(event)[:2000])
-                self.end(
-                    RoujiamoError(f"an internal error in the broker; its log is {self._folder.path}/log")
-                )
+                what = f"{type(error).__name__}: {error}"
+                self.end(RoujiamoError(f"an internal error in the broker ({what}); -vv shows where"))
 
     async def _on_driver_event(self, event: dict[str, Any]) -> None:
         kind = event["event"]
@@ -245,6 +247,7 @@ class Session:
 
     async def _on_subscribed(self, event: dict[str, Any]) -> None:
         self._last_trouble = ""
+        self._driver_restarts = 0
         assert self._driver is not None
         if not self._targets:
             await self._open_port(str(event["master"]["address"]))
@@ -269,9 +272,14 @@ class Session:
 
     def _on_agents(self, agents: list[dict[str, Any]]) -> None:
         """Take in what the master knows; tell the user at once where it can never be enough."""
+        try:
+            self._allocator.learn_agents(agents)
+            impossible = self._allocator.is_impossible(agents)
+        except ProtocolError as error:
+            # It only serves to explain things.
+            log.warning("%s", error)
+            return
         self._agents = agents
-        self._allocator.learn_agents(agents)
-        impossible = self._allocator.is_impossible(agents)
         if impossible and not self._is_ready:
             self._notify({"event": "warning", "text": f"{impossible}; waiting in case that changes"})
 
@@ -290,6 +298,15 @@ class Session:
         else:
             self._last_trouble = message
             self._notify({"event": "progress", "phase": "subscribe", "text": message})
+            if event.get("call") == "accept":
+                self._on_not_accepted(set(event.get("offer_ids", ())), message)
+
+    def _on_not_accepted(self, offer_ids: set[str], message: str) -> None:
+        """An ACCEPT did not reach the master: its task will never be."""
+        for host in list(self.hosts.values()):
+            if host.state == LAUNCHING and offer_ids.intersection(host.offer_ids):
+                host.is_offer_void = True
+                host.lose(f"the task on {host.name} was not launched: {message}")
 
     async def _on_driver_ended(self) -> None:
         assert self._driver is not None
@@ -308,6 +325,8 @@ class Session:
         if state == "TASK_RUNNING" and host.state not in (READY, CONTACTED):
             self._notify({"event": "progress", "phase": "callback", "text": f"{host.name}: task runs"})
             self._loop.call_later(CALLBACK_SECONDS, self._on_callback_late, host)
+        elif state in ("TASK_UNREACHABLE", "TASK_UNKNOWN") and host.link is None:
+            host.lose(f"the agent {host.name} was lost before its task had called back")
         elif state in TERMINAL:
             reason = status.get("reason", "")
             host.is_offer_void = reason == "REASON_INVALID_OFFERS"
@@ -344,6 +363,7 @@ class Session:
                 on_failed=self._on_command_failed,
             )
             host.alias = next(self._aliases)
+            host.offer_ids = tuple(launch.decision.offer_ids)
             self.hosts[host.task_id] = host
             self._by_identity[(FIRST_CONTACT, identity(launch.token))] = host
             self._by_identity[(RESUME, identity(host.resume))] = host
@@ -388,6 +408,7 @@ class Session:
 
     def _on_host_lost(self, host: Host, sentence: str) -> None:
         if self._ending.done():
+            self._note_departure()
             return
         assert self._driver is not None
         self._driver.call("kill", task_id=host.task_id, agent_id=host.agent_id)
@@ -422,20 +443,21 @@ class Session:
             return host.token
         return host.resume if epoch > host.epoch and host.link is not None else None
 
-    def _on_proved(self, host: Host, responder: Responder, transport: asyncio.Transport) -> None:
+    def _on_proved(self, host: Host, responder: Responder, transport: asyncio.Transport, told: int) -> bool:
         host.last_heard = self._loop.time()
         if responder.kind == FIRST_CONTACT:
             if host.token is None:
-                transport.abort()
-                return
+                return False
             host.token = None
             host.state = CONTACTED
             host.link = Link(responder.send_key, responder.receive_key)
             host.transport = transport
-            host.send_frame(frames.WELCOME, 0, self._welcome_for(host))
+            host.send_frame(frames.WELCOME, 0, self._welcome_for(host.resume))
             host.flush()
-            return
-        assert host.link is not None
+            return True
+        if host.link is None or host.link.received != told:
+            # The old connection has delivered more since the challenge: the proxy would send it again.
+            return False
         host.epoch = responder.epoch
         previous, host.transport = host.transport, transport
         if previous is not None:
@@ -443,12 +465,14 @@ class Session:
         host.link.resume(responder.send_key, responder.receive_key, responder.peer_received)
         host.flush()
         log.info("%s is back", host.name)
+        return True
 
-    def _welcome_for(self, host: Host) -> bytes:
+    def _welcome_for(self, resume: bytes) -> bytes:
+        """Raises UsageError where the user's environment is too large."""
         return build_welcome(
-            carried_modules(),
+            self._modules,
             self.request.environment,
-            host.resume,
+            resume,
             {
                 "reconnect_grace_seconds": self.request.reconnect_grace_seconds,
                 "silence_seconds": SILENCE_SECONDS,
@@ -457,8 +481,7 @@ class Session:
 
     def _on_disconnected(self, host: Host) -> None:
         host.transport = None
-        if self._ending.done() and not any(other.transport for other in self.hosts.values()):
-            self._all_gone.set()
+        self._note_departure()
         if self._ending.done() or host.state == LOST:
             return
         if host.state == CONTACTED:
@@ -468,6 +491,11 @@ class Session:
         epoch = host.epoch
         log.info("%s is out of reach; waiting %.1f s", host.name, grace)
         self._loop.call_later(grace + 1.0, self._on_grace_over, host, epoch)
+
+    def _note_departure(self) -> None:
+        """Once the session is ending: note when the last proxy has gone."""
+        if self._ending.done() and not any(host.transport for host in self.hosts.values()):
+            self._all_gone.set()
 
     def _on_grace_over(self, host: Host, epoch: int) -> None:
         if host.transport is None and host.epoch == epoch and host.state != LOST:

@@ -7,6 +7,7 @@ are imported only when they are run, so that `--help` is quick and works without
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 
@@ -39,15 +40,33 @@ def ompirun_main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(parser: argparse.ArgumentParser, program: str, arguments: Sequence[str]) -> int:
+    _open_standard_descriptors()
     options = parser.parse_args(arguments)
     try:
         return int(options.function(options))
     except RoujiamoError as error:
         print(f"{program}: {error}", file=sys.stderr)
         return error.exit_status
+    except OSError as error:
+        if isinstance(error, BrokenPipeError):
+            # Whoever read our stdout is gone; there is nobody to tell (and 141 is what a shell says of SIGPIPE).
+            sys.stdout = None
+            return 141
+        what = f"{error.filename}: {error.strerror}" if error.filename else error.strerror or str(error)
+        print(f"{program}: the system refused: {what}", file=sys.stderr)
+        return RoujiamoError.exit_status
     except KeyboardInterrupt:
         return 130
-    except BrokenPipeError:
-        # Whoever read our stdout is gone; there is nobody to tell (and 141 is what a shell says of SIGPIPE).
-        sys.stdout = None
-        return 141
+
+
+def _open_standard_descriptors() -> None:
+    """Open what the caller has closed of stdin, stdout and stderr: another file would take the number."""
+    for descriptor in range(3):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+    if sys.stdout is None:
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - for the life of the process
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - the same

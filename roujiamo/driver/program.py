@@ -79,6 +79,8 @@ def main(argv: Sequence[str]) -> int:
 
 def _set_signals(inbox: Inbox) -> None:
     """Only SIGTERM ends the driver, and that by a teardown; a terminal's signals are for the user's program."""
+    # A mask is inherited from whoever started the program that started us.
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
     for number in (
         signal.SIGINT,
         signal.SIGHUP,

@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from roujiamo.errors import RoujiamoError, SessionGone, UsageError
+from roujiamo.errors import LauncherError, RoujiamoError, SessionGone, UsageError
 from roujiamo.run import launcher as launchers
 from roujiamo.run.options import RunOptions
 from roujiamo.run.progress import Progress
@@ -89,6 +89,7 @@ class Run:
             if happening is None:
                 self.progress.refresh()
             elif isinstance(happening, SignalCame) and happening.number in _STOPPING:
+                self.stop_signals += 1
                 raise Interrupted(happening.number)
             elif isinstance(happening, ChildEnded) and happening.pid == client.pid:
                 self.is_broker_gone = True
@@ -105,20 +106,28 @@ class Run:
         launcher = self.launcher
         hosts = launchers.launch_hosts(ready["hosts"])
         hostfile = os.path.join(request.folder, "hostfile")
-        with open(hostfile, "w", encoding="utf-8") as file:
-            file.write(launchers.hostfile(launcher, hosts))
+        try:
+            with open(hostfile, "w", encoding="utf-8") as file:
+                file.write(launchers.hostfile(launcher, hosts))
+        except OSError as error:
+            raise RoujiamoError(f"cannot write the hostfile {hostfile}: {error.strerror}") from error
         processes = self.options.processes or sum(host.slots for host in hosts)
         line = launchers.launch_line(launcher, processes, self.options.mpi_arguments, self.options.command)
         environment = launchers.launch_environment(
             launcher, hosts, hostfile, ready["socket"], bind=self.options.exclusive
         )
         self.progress.say(1, f"{launcher.dialect.name}: {' '.join(line)}")
-        pid = os.posix_spawn(
-            launcher.path,
-            line,
-            environment,
-            setsigmask=self.waiting.previous_mask,
-        )
+        try:
+            pid = os.posix_spawn(
+                launcher.path,
+                line,
+                environment,
+                setsigmask=self.waiting.previous_mask,
+                # Python ignores these two for itself.
+                setsigdef=(signal.SIGPIPE, signal.SIGXFSZ),
+            )
+        except OSError as error:
+            raise LauncherError(f"cannot start {launcher.path}: {error.strerror}") from error
         self.waiting.watch(pid)
         return self._follow_launcher(pid)
 
@@ -259,5 +268,6 @@ def chosen_environment(names: Sequence[str]) -> dict[str, str]:
 def run(options: RunOptions) -> int:
     """Do what `roujiamo run` does; return the exit status. Raises RoujiamoError."""
     progress = Progress(sys.stderr, verbosity=options.verbosity, quiet=options.quiet)
+    launcher = launchers.find_launcher(options.mpiexec)
     with Waiting() as waiting:
-        return Run(options, launchers.find_launcher(options.mpiexec), waiting, progress).execute()
+        return Run(options, launcher, waiting, progress).execute()

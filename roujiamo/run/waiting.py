@@ -64,7 +64,9 @@ class Waiting:
     def __init__(self) -> None:
         self._events: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
         self._children: dict[int, None] = {}
-        self._mask = frozenset({*WATCHED, signal.SIGCHLD, _WAKE})
+        # A signal that nohup or a script's `&` has told us to ignore stays ignored: sigwaitinfo would see it.
+        heard = (number for number in WATCHED if signal.getsignal(number) != signal.SIG_IGN)
+        self._mask = frozenset({*heard, signal.SIGCHLD, _WAKE})
         self.previous_mask: Iterable[int] = ()
 
     def __enter__(self) -> Waiting:
@@ -75,7 +77,8 @@ class Waiting:
         # What came too late to matter is taken, so that it does not end us now.
         while signal.sigtimedwait(self._mask, 0) is not None:
             pass
-        signal.pthread_sigmask(signal.SIG_SETMASK, self.previous_mask)
+        # The reader may still send its own, whose default is to end the process.
+        signal.pthread_sigmask(signal.SIG_SETMASK, {*self.previous_mask, _WAKE})
 
     def follow(self, control: socket.socket) -> None:
         """Read the broker's events from `control` until it ends."""
@@ -83,7 +86,7 @@ class Waiting:
         assert main is not None
 
         def read() -> None:
-            with control.makefile("rb") as lines, contextlib.suppress(OSError):
+            with control.makefile("rb") as lines, contextlib.suppress(OSError, ValueError):
                 for line in lines:
                     self._events.put(json.loads(line))
                     signal.pthread_kill(main, _WAKE)

@@ -10,9 +10,11 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import re
 import shutil
 import stat
 import tempfile
+import time
 from pathlib import Path
 
 from roujiamo.errors import RoujiamoError
@@ -20,6 +22,9 @@ from roujiamo.errors import RoujiamoError
 # A unix socket's address holds 108 bytes with its closing zero (unix(7)).
 MAX_SOCKET_PATH = 107
 LOCK = "lock"
+# How `roujiamo.run.session_client` calls a session's folder; nothing else is ever swept.
+_SESSION_NAME = re.compile(r"\d+-[0-9a-f]{8}")
+_ABANDONED_SECONDS = 60.0
 SOCKET = "socket"
 
 
@@ -54,7 +59,12 @@ def _choose() -> Path:
     xdg = os.environ.get("XDG_RUNTIME_DIR")
     if xdg and os.path.isdir(xdg) and os.stat(xdg).st_uid == os.geteuid():
         return Path(xdg) / "roujiamo"
-    return Path(tempfile.gettempdir()) / f"roujiamo-{os.geteuid()}"
+    try:
+        return Path(tempfile.gettempdir()) / f"roujiamo-{os.geteuid()}"
+    except FileNotFoundError as error:
+        raise RoujiamoError(
+            f"{error.strerror}; set ROUJIAMO_RUNTIME_DIR to a folder that can be written"
+        ) from error
 
 
 def check_socket_path(path: Path) -> None:
@@ -80,10 +90,13 @@ class SessionFolder:
                 # Another session's end has just removed the empty folder around it.
                 _make_private(path.parent)
                 path.mkdir(mode=0o700)
-            self._lock = os.open(path / LOCK, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+            # Locked before it has its name: a sweep that finds the name finds the lock held.
+            self._lock = os.open(path / f".{LOCK}", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            os.rename(path / f".{LOCK}", path / LOCK)
         except OSError as error:
+            shutil.rmtree(path, ignore_errors=True)
             raise RoujiamoError(f"cannot make the session's folder {path}: {error.strerror}") from error
-        fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
     @property
     def socket(self) -> Path:
@@ -93,17 +106,25 @@ class SessionFolder:
     def remove(self) -> None:
         """Remove the folder with all that is in it, and the one around it if it was the last; let the lock go."""
         shutil.rmtree(self.path, ignore_errors=True)
-        with contextlib.suppress(OSError):
-            self.path.parent.rmdir()
+        # One that the user has named is the user's.
+        if self.path.parent.name.startswith("roujiamo"):
+            with contextlib.suppress(OSError):
+                self.path.parent.rmdir()
         os.close(self._lock)
 
 
 def sweep(folder: Path) -> None:
     """Remove the session folders in `folder` whose broker is gone."""
-    for entry in folder.iterdir():
+    try:
+        entries = [entry for entry in folder.iterdir() if _SESSION_NAME.fullmatch(entry.name)]
+    except OSError:
+        # Another session's end has just removed it.
+        return
+    for entry in entries:
         try:
             lock = os.open(entry / LOCK, os.O_RDWR | os.O_CLOEXEC)
         except OSError:
+            _sweep_unlocked(entry)
             continue
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -113,3 +134,10 @@ def sweep(folder: Path) -> None:
             shutil.rmtree(entry, ignore_errors=True)
         finally:
             os.close(lock)
+
+
+def _sweep_unlocked(entry: Path) -> None:
+    """Remove a folder whose broker died before it had locked it; a young one may be about to be locked."""
+    with contextlib.suppress(OSError):
+        if time.time() - entry.stat().st_mtime > _ABANDONED_SECONDS:
+            shutil.rmtree(entry, ignore_errors=True)

@@ -11,8 +11,14 @@ from pathlib import Path
 import pytest
 
 from roujiamo.protocol import handshake
-from tests.broker.conftest import SHIM, Session, session_with
-from tests.support import children_of, scaled, until
+from tests.broker.conftest import MASTERS, SHIM, Session, session_with
+from tests.support import children_of, real_mesos, scaled, until
+
+
+@pytest.fixture(params=MASTERS)
+def master(request: pytest.FixtureRequest) -> str:
+    """The MASTER of each master there is."""
+    return str(real_mesos() if request.param == "real" else request.param)
 
 
 def processes_of(session: Session, module: str) -> list[int]:
@@ -80,6 +86,32 @@ def test_a_killed_driver_is_replaced_and_the_session_goes_on(folder: Path) -> No
             assert running.wait(scaled(10)) == 0
         closed = session.end()[-1]
         assert closed == {"event": "closed", "clean": True}
+
+
+def test_a_driver_that_is_killed_at_the_end_is_followed_by_one_that_tears_down(
+    folder: Path, master: str
+) -> None:
+    """One killed part, at any moment, leaves no framework."""
+    with session_with(folder, master=master) as session:
+        session.wait_until_ready()
+        (driver,) = processes_of(session, "roujiamo.driver")
+        os.kill(driver, signal.SIGSTOP)
+        session.client.end()
+        os.kill(driver, signal.SIGKILL)
+        assert session.next("closed")["clean"]
+
+
+def test_sigterm_ends_the_broker_and_with_it_the_session(folder: Path) -> None:
+    """A system that shuts down sends it; the program that starts a broker may have it blocked."""
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    try:
+        with session_with(folder) as session:
+            session.wait_until_ready()
+            os.kill(session.client.pid, signal.SIGTERM)
+            assert session.next("closed")["clean"]
+            assert session.client.wait(scaled(10)) == 0
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
 
 
 def test_a_killed_proxy_is_a_lost_host_that_is_named(folder: Path) -> None:

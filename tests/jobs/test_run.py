@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.jobs.conftest import MARKER, ROOT, Bench
-from tests.support import children_of, until
+from tests.support import children_of, running, until
 
 HELLO = [sys.executable, str(ROOT / "roujiamo" / "examples" / "hello.py")]
 # prterun 5.0.11 hangs now and then where all ranks end within a moment of their start, with any rsh agent.
@@ -265,3 +265,38 @@ def test_ranks_are_bound_to_cores_only_when_the_agents_are_theirs_alone(bench_of
     every = Path("/proc/self/status").read_text().partition("Cpus_allowed_list:")[2].split()[0]
     assert [line.split()[1] for line in shared.out.splitlines()] == [every, every]
     assert all(line.split()[1] != every for line in alone.out.splitlines())
+
+
+def test_a_hang_up_that_the_caller_ignores_is_ignored(bench: Bench) -> None:
+    """`nohup ompirun.sh … &` outlives the terminal."""
+    program = ["sh", "-c", f"echo started; sleep 2; echo finished; {A_MOMENT}"]
+    line = [
+        "nohup",
+        str(ROOT / "bin" / "ompirun.sh"),
+        "--env",
+        f"{MARKER}={bench.mark}",
+        "-N",
+        "2",
+        "-n",
+        "2",
+        "local",
+    ]
+    with running([*line, *program], environment=bench.environment, cwd=bench.folder) as run:
+        until(lambda: run.output().count("started") == 2, 60, "two ranks")
+        os.kill(run.pid, signal.SIGHUP)
+        assert run.wait(40) == 0
+        assert run.output().count("finished") == 2
+
+
+@pytest.mark.parametrize("closed", ["<&-", "2>&-", "<&- 2>&-"])
+def test_closed_standard_streams_do_no_harm(bench: Bench, closed: str) -> None:
+    """Daemons and some schedulers start programs that way."""
+    command = f'exec "$0" --env "{MARKER}=$1" -N 2 -n 2 local sh -c "echo fine; {A_MOMENT}" {closed}'
+    done = subprocess.run(
+        ["sh", "-c", command, ROOT / "bin" / "ompirun.sh", bench.mark],
+        stdout=subprocess.PIPE,
+        env={**os.environ, **bench.environment},
+        cwd=bench.folder,
+        timeout=90,
+    )
+    assert (done.returncode, done.stdout) == (0, b"fine\nfine\n")

@@ -13,7 +13,7 @@ from roujiamo.system.runtime_folder import SessionFolder, check_socket_path, run
 
 @pytest.fixture
 def chosen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    folder = tmp_path / "sessions"
+    folder = tmp_path / "roujiamo-sessions"
     monkeypatch.setenv("ROUJIAMO_RUNTIME_DIR", str(folder))
     return folder
 
@@ -68,18 +68,20 @@ def test_a_path_that_no_socket_address_holds_is_refused_with_the_way_out(tmp_pat
 def test_sweeping_removes_what_a_killed_broker_left_and_nothing_else(chosen: Path) -> None:
     """A living broker holds a lock that dies with it."""
     folder = runtime_folder()
-    alive = SessionFolder(folder / "alive")
+    alive = SessionFolder(folder / "1-aaaaaaaa")
     program = (
         "import os, sys, pathlib; from roujiamo.system.runtime_folder import SessionFolder; "
         "SessionFolder(pathlib.Path(sys.argv[1])); os.kill(os.getpid(), 9)"
     )
-    subprocess.run([sys.executable, "-c", program, str(folder / "dead")], check=False, timeout=30)
-    assert (folder / "dead" / "lock").exists()
+    subprocess.run([sys.executable, "-c", program, str(folder / "2-bbbbbbbb")], check=False, timeout=30)
+    assert (folder / "2-bbbbbbbb" / "lock").exists()
+    # Somebody may have named a folder of their own.
     (folder / "not-a-session").mkdir()
+    (folder / "not-a-session" / "lock").touch()
     sweep(folder)
-    assert sorted(entry.name for entry in folder.iterdir()) == ["alive", "not-a-session"]
+    assert sorted(entry.name for entry in folder.iterdir()) == ["1-aaaaaaaa", "not-a-session"]
     alive.remove()
-    assert not (folder / "alive").exists()
+    assert not (folder / "1-aaaaaaaa").exists()
 
 
 def test_the_last_session_takes_the_empty_folder_with_it(chosen: Path) -> None:
