@@ -39,6 +39,7 @@ from roujiamo.errors import (
     ProtocolError,
     RoujiamoError,
 )
+from roujiamo.mesos.task_states import TERMINAL_STATES
 from roujiamo.protocol import frames
 from roujiamo.protocol.handshake import FIRST_CONTACT, RESUME, SECRET_SIZE, Responder, identity
 from roujiamo.protocol.link import Link
@@ -57,17 +58,6 @@ CALLBACK_SECONDS = 30.0
 GOODBYE_SECONDS = 6.0
 DRIVER_RESTARTS = 3
 MAX_TOLD_COMMAND = 4096
-
-TERMINAL = {
-    "TASK_FINISHED",
-    "TASK_FAILED",
-    "TASK_KILLED",
-    "TASK_ERROR",
-    "TASK_LOST",
-    "TASK_DROPPED",
-    "TASK_GONE",
-    "TASK_GONE_BY_OPERATOR",
-}
 
 Notify = Callable[[dict[str, Any]], None]
 
@@ -327,7 +317,7 @@ class Session:
             self._loop.call_later(CALLBACK_SECONDS, self._on_callback_late, host)
         elif state in ("TASK_UNREACHABLE", "TASK_UNKNOWN") and host.link is None:
             host.lose(f"the agent {host.name} was lost before its task had called back")
-        elif state in TERMINAL:
+        elif state in TERMINAL_STATES:
             reason = status.get("reason", "")
             host.is_offer_void = reason == "REASON_INVALID_OFFERS"
             told = message or reason.removeprefix("REASON_").replace("_", " ").lower() or state

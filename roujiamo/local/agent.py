@@ -23,14 +23,15 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from roujiamo.local import agent_http, sandbox, work_folder
-from roujiamo.local.children import end_adopted, end_descendants, reap
+from roujiamo.local.children import end_adopted, end_descendants
 from roujiamo.local.executor import Order, execute
 from roujiamo.local.http_server import HttpServer, own_address
 from roujiamo.local.links import Link
 from roujiamo.local.namespaces import take_hostname
 from roujiamo.mesos.master.quantities import Quantities
-from roujiamo.mesos.master.state import TERMINAL_STATES, as_authority
-from roujiamo.system.processes import become_subreaper
+from roujiamo.mesos.master.state import as_authority
+from roujiamo.mesos.task_states import TERMINAL_STATES
+from roujiamo.system.processes import become_subreaper, reap_children
 
 # The command executor's time between SIGTERM and SIGKILL (mesos.proto, KillPolicy).
 DEFAULT_GRACE_SECONDS = 3.0
@@ -313,7 +314,7 @@ class _Agent:
 
     def _on_child_ended(self) -> None:
         """Reap; and kill what a killed executor left, which is ours since."""
-        if any(status != 0 for _, status in reap()):
+        if any(status != 0 for _, status in reap_children()):
             end_adopted({run.executor_pid for run in self._runs.values()})
 
     async def _end_tasks(self) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 
-from roujiamo.system.processes import Process, descendants, end_all, running_processes
+from roujiamo.system.processes import Process, descendants, end_all, reap_children, running_processes
 
 
 def own_descendants() -> list[Process]:
@@ -27,22 +27,9 @@ def has_children() -> bool:
     return True
 
 
-def reap() -> list[tuple[int, int]]:
-    """Reap every child that has ended; return their pids and wait statuses."""
-    ended: list[tuple[int, int]] = []
-    while True:
-        try:
-            pid, status = os.waitpid(-1, os.WNOHANG)
-        except ChildProcessError:
-            return ended
-        if pid == 0:
-            return ended
-        ended.append((pid, status))
-
-
 def end_descendants(grace_seconds: float) -> None:
     """End all of them: SIGTERM, and SIGKILL after the grace (at once when it is 0)."""
-    end_all(own_descendants, grace_seconds, reap=reap)
+    end_all(own_descendants, grace_seconds, reap=reap_children)
 
 
 def adopted(known: set[int]) -> list[Process]:
@@ -56,4 +43,4 @@ def adopted(known: set[int]) -> list[Process]:
 
 def end_adopted(known: set[int]) -> None:
     """Kill those."""
-    end_all(lambda: adopted(known), 0.0, kill_seconds=1.0, reap=reap)
+    end_all(lambda: adopted(known), 0.0, kill_seconds=1.0, reap=reap_children)

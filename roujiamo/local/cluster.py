@@ -29,7 +29,7 @@ from typing import Any
 from roujiamo.errors import LocalClusterError
 from roujiamo.local import work_folder
 from roujiamo.local.agent import AgentOptions, run_agent
-from roujiamo.local.children import end_adopted, end_descendants, reap
+from roujiamo.local.children import end_adopted, end_descendants
 from roujiamo.local.http_server import HttpConnection, HttpServer, own_address
 from roujiamo.local.links import Link
 from roujiamo.local.namespaces import why_no_hostnames
@@ -38,7 +38,7 @@ from roujiamo.mesos.master.http_api import HttpApi
 from roujiamo.mesos.master.http_messages import Request, Response, compact
 from roujiamo.mesos.master.quantities import Quantities
 from roujiamo.mesos.master.state import CloseStream, Event, MasterState, Settings, ToAgent
-from roujiamo.system.processes import become_subreaper
+from roujiamo.system.processes import become_subreaper, reap_children
 
 # Until every agent has said that it is there.
 START_SECONDS = 30.0
@@ -163,7 +163,7 @@ class _Cluster:
 
     async def run(self) -> None:
         loop = asyncio.get_running_loop()
-        loop.add_signal_handler(signal.SIGCHLD, reap)
+        loop.add_signal_handler(signal.SIGCHLD, reap_children)
         for number in STOP_SIGNALS:
             loop.add_signal_handler(number, self._on_stop_signal)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)

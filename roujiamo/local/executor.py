@@ -22,10 +22,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
-from roujiamo.local.children import end_descendants, own_descendants, reap
+from roujiamo.local.children import end_descendants, own_descendants
 from roujiamo.local.fetcher import fetch_all
 from roujiamo.local.sandbox import User
-from roujiamo.system.processes import become_subreaper, signal_all, signal_at_parents_end
+from roujiamo.system.processes import become_subreaper, reap_children, signal_all, signal_at_parents_end
 
 # The time between SIGTERM and SIGKILL when nobody is there any more to wish for another one.
 ORPHANED_GRACE_SECONDS = 0.5
@@ -130,7 +130,7 @@ class _Executor:
 
     def _reap(self) -> int | None:
         """Reap whoever has ended; return the child's wait status if it was among them."""
-        return next((status for pid, status in reap() if pid == self._child), None)
+        return next((status for pid, status in reap_children() if pid == self._child), None)
 
     def _timeout(self) -> float | None:
         """Milliseconds until something is due."""

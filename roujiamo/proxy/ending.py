@@ -26,7 +26,7 @@ class Session:
 
     def end(self) -> None:
         """End all processes that descend from this one, and remove the folder. Blocks some seconds at most."""
-        left = processes.end_all(self._left, GRACE_SECONDS, reap=reap_children)
+        left = processes.end_all(self._left, GRACE_SECONDS, reap=processes.reap_children)
         if left:
             say("could not end %s; look at them on this agent" % ", ".join(str(one.pid) for one in left))
         shutil.rmtree(self.folder, ignore_errors=True)
@@ -39,16 +39,3 @@ class Session:
             entry = ("ROUJIAMO_COMMAND=" + self.marker).encode("ascii")
             found = list(set(found + processes.with_environment(entry, running.values())))
         return found
-
-
-def reap_children() -> "list[tuple[int, int]]":
-    """Reap the children that have ended; return their (pid, wait status)."""
-    ended = []  # type: list[tuple[int, int]]
-    while True:
-        try:
-            pid, status = os.waitpid(-1, os.WNOHANG)
-        except ChildProcessError:
-            return ended
-        if pid == 0:
-            return ended
-        ended.append((pid, status))

@@ -12,7 +12,7 @@ import sys
 import time
 import traceback
 
-from roujiamo.proxy.ending import Session, reap_children
+from roujiamo.proxy.ending import Session
 from roujiamo.proxy.log import say
 from roujiamo.system import processes
 
@@ -81,7 +81,7 @@ def _wait_for_worker(pid: int) -> int:
                 continue
             number = signal.Signals(arrived.si_signo)
         if number == signal.SIGCHLD:
-            for ended, status in reap_children():
+            for ended, status in processes.reap_children():
                 if ended == pid:
                     return _exit_status(status)
         elif number in ENDING_SIGNALS:

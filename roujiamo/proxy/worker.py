@@ -26,7 +26,7 @@ from roujiamo.protocol.channel import ACCEPTOR, CLOSED, Channel
 from roujiamo.proxy import environment
 from roujiamo.proxy.command import RemoteCommand
 from roujiamo.proxy.connection import BrokerConnection, BrokerGone
-from roujiamo.proxy.ending import Session, reap_children
+from roujiamo.proxy.ending import Session
 from roujiamo.proxy.init import ENDING_SIGNALS, WATCHED_SIGNALS
 from roujiamo.proxy.log import say
 from roujiamo.proxy.relay import ShimListener
@@ -237,7 +237,7 @@ class Worker:
                 raise SessionEnded(
                     "asked to end by SIG%s; ending what runs here" % name, 128 + number, farewell=True
                 )
-        for pid, status in reap_children():
+        for pid, status in processes.reap_children():
             command = self._running.pop(pid, None)
             # Others are orphans of commands, which came to us as their subreaper.
             if command is not None:

@@ -236,3 +236,16 @@ def _prctl(option: int, value: int) -> bool:
         return int(ctypes.CDLL(None).prctl(option, value, 0, 0, 0)) == 0
     except (ImportError, OSError, AttributeError):
         return False
+
+
+def reap_children() -> "list[tuple[int, int]]":
+    """Reap the children that have ended; return their (pid, wait status)."""
+    ended = []  # type: list[tuple[int, int]]
+    while True:
+        try:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+        except ChildProcessError:
+            return ended
+        if pid == 0:
+            return ended
+        ended.append((pid, status))

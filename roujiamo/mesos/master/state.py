@@ -19,19 +19,6 @@ from roujiamo.mesos.master.quantities import Quantities
 MAX_COMPLETED_FRAMEWORKS = 50
 MAX_COMPLETED_TASKS = 1000
 
-TERMINAL_STATES = frozenset(
-    (
-        "TASK_FINISHED",
-        "TASK_FAILED",
-        "TASK_KILLED",
-        "TASK_ERROR",
-        "TASK_LOST",
-        "TASK_DROPPED",
-        "TASK_GONE",
-        "TASK_GONE_BY_OPERATOR",
-    )
-)
-
 # How an agent stands with the master.
 ACTIVE = "active"
 DISCONNECTED = "disconnected"

@@ -15,7 +15,6 @@ from typing import Any
 from roujiamo.mesos.master import offers, quantities
 from roujiamo.mesos.master.state import (
     ACTIVE,
-    TERMINAL_STATES,
     UNREACHABLE,
     Agent,
     Framework,
@@ -24,6 +23,7 @@ from roujiamo.mesos.master.state import (
     ToAgent,
 )
 from roujiamo.mesos.master.validation import nanoseconds
+from roujiamo.mesos.task_states import TERMINAL_STATES
 
 # The command executor's, where neither the task nor the KILL names one (mesos.proto, KillPolicy).
 DEFAULT_GRACE_SECONDS = 3.0
