@@ -131,10 +131,10 @@ def _bench(mpi: OpenMpi | None) -> Iterator[Bench]:
 
 @pytest.fixture
 def bench() -> Iterator[Bench]:
-    """A bench with the newest Open MPI."""
+    """A bench with the oldest Open MPI: what is tested once is tested where the launcher has the fewest faults."""
     if not open_mpis():
         pytest.skip("no Open MPI on this machine (bin/test brings it, ROUJIAMO_TEST_OPENMPI names one)")
-    yield from _bench(open_mpis()[-1])
+    yield from _bench(open_mpis()[0])
 
 
 @pytest.fixture(params=open_mpis() or [None], ids=lambda mpi: f"openmpi-{mpi.version}" if mpi else "none")

@@ -19,7 +19,7 @@ from tests.support import children_of, running, until
 
 HELLO = [sys.executable, str(ROOT / "roujiamo" / "examples" / "hello.py")]
 # prterun 5.0.11 hangs now and then where all ranks end within a moment of their start, with any rsh agent.
-A_MOMENT = "sleep 0.5"
+A_MOMENT = "sleep 1.$OMPI_COMM_WORLD_RANK"
 # Prints one line a rank. MPI's own start-up is not needed to see where ranks run.
 WHERE = ["sh", "-c", f'echo "rank $OMPI_COMM_WORLD_RANK on $(hostname) in $MESOS_SANDBOX"; {A_MOMENT}']
 
@@ -291,7 +291,7 @@ def test_a_hang_up_that_the_caller_ignores_is_ignored(bench: Bench) -> None:
 @pytest.mark.parametrize("closed", ["<&-", "2>&-", "<&- 2>&-"])
 def test_closed_standard_streams_do_no_harm(bench: Bench, closed: str) -> None:
     """Daemons and some schedulers start programs that way."""
-    command = f'exec "$0" --env "{MARKER}=$1" -N 2 -n 2 local sh -c "echo fine; {A_MOMENT}" {closed}'
+    command = f'exec "$0" --env "{MARKER}=$1" -N 2 -n 2 local sh -c \'echo fine; {A_MOMENT}\' {closed}'
     done = subprocess.run(
         ["sh", "-c", command, ROOT / "bin" / "ompirun.sh", bench.mark],
         stdout=subprocess.PIPE,

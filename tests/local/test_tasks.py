@@ -163,7 +163,7 @@ def test_uris_are_fetched(shared: Cluster, tmp_path: Path) -> None:
         tar.add(tmp_path / "inner", "inner")
     tmp_path.chmod(0o755)
     for parent in tmp_path.parents[:2]:
-        if parent.owner() == tmp_path.owner():
+        if parent.stat().st_uid == os.geteuid():
             parent.chmod(0o755)
     handler = functools.partial(QuietHandler, directory=str(tmp_path))
     with http.server.HTTPServer(("127.0.0.1", 0), handler) as server:

@@ -411,7 +411,8 @@ def test_stop_and_continue_are_for_the_shim_alone(server: str, tmp_path: Path) -
     """Ctrl-Z stops ssh, not the remote command; after `fg` all goes on."""
     ticks = tmp_path / "ticks"
     command = f"echo ready; while [ ! -e {tmp_path}/stop ]; do echo x >>{ticks}; sleep 0.02; done; exit 3"
-    with starting(server, "host", command, ready="ready") as shim:
+    # In a group of its own, as a shell's job is: a group without a shell cannot be stopped from a terminal (POSIX).
+    with starting(server, "host", command, ready="ready", preexec_fn=os.setpgrp) as shim:
         shim.process.send_signal(signal.SIGTSTP)
         until(lambda: _state(shim.pid) == "T", what="the stopped shim")
         size = ticks.stat().st_size
