@@ -125,22 +125,25 @@ class Driver:
     async def teardown(self) -> bool:
         """End the framework and the process; return whether the master confirmed it."""
         self._ending = True
-        process = self._process
-        if process is None or (process.returncode or 0) < 0:
+        status = await self._teardown()
+        if status < 0 and "id" in self._settings["framework"]:
             # Somebody killed it: its successor takes the framework over by its id, and ends it.
-            if "id" not in self._settings["framework"]:
-                return False
             await self.start()
-            process = self._process
-        if process is None or process.returncode is not None:
-            return False
+            status = await self._teardown()
+        return status == 0
+
+    async def _teardown(self) -> int:
+        """Tell the driver to end the framework; return its exit status, negative where a signal has ended it."""
+        process = self._process
+        if process is None:
+            return -1
         self._send({"call": "teardown"})
         assert process.stdin is not None
         process.stdin.close()
         try:
-            return await asyncio.wait_for(process.wait(), TEARDOWN_SECONDS) == 0
+            return await asyncio.wait_for(process.wait(), TEARDOWN_SECONDS)
         except asyncio.TimeoutError:
             log.warning("the driver did not end within %.0f s; killing it", TEARDOWN_SECONDS)
             process.kill()
             await process.wait()
-            return False
+            return 1

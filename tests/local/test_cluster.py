@@ -111,6 +111,9 @@ def is_refused(address: str) -> bool:
         socket.create_connection((host, int(port)), timeout=1).close()
     except ConnectionRefusedError:
         return True
+    except ConnectionResetError:
+        # It was let in and dropped: the next one will be refused.
+        return False
     return False
 
 
