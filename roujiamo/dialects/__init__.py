@@ -7,11 +7,11 @@ from names. A dialect is a module-level `Dialect`; adding an MPI is adding a mod
 from __future__ import annotations
 
 from roujiamo.dialects import hydra, intel, open_mpi_4, open_mpi_5
-from roujiamo.dialects.dialect import AGENT, Dialect, LaunchHost, host_names
+from roujiamo.dialects.dialect import AGENT, Dialect, LaunchHost
 
 KNOWN = (open_mpi_4.DIALECT, open_mpi_5.DIALECT, intel.DIALECT, hydra.DIALECT)
 
-__all__ = ["AGENT", "KNOWN", "Dialect", "LaunchHost", "find", "host_names"]
+__all__ = ["AGENT", "KNOWN", "Dialect", "LaunchHost", "find"]
 
 
 def find(version_text: str) -> Dialect | None:

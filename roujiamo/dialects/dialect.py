@@ -17,11 +17,6 @@ class LaunchHost:
     slots: int
 
 
-def host_names(hosts: Sequence[LaunchHost]) -> str:
-    """Return the hosts as a list with commas."""
-    return ",".join(host.name for host in hosts)
-
-
 @dataclass(frozen=True)
 class Dialect:
     """One MPI's way of being told about hosts and the rsh agent.
