@@ -22,13 +22,16 @@ DEFAULT_RECONNECT_GRACE_SECONDS = 5.0
 
 @dataclass(frozen=True, kw_only=True)
 class SessionRequest:
-    """What to allocate and how. Memory in MB, times in seconds."""
+    """What to allocate and how. Memory in MB, times in seconds.
+
+    `folder` (of the session) and `owner_pid` come from the program that starts the broker; `user` "" is that program's.
+    """
 
     master: str
-    name: str
-    user: str
-    folder: str
-    owner_pid: int
+    name: str = ""
+    user: str = ""
+    folder: str = ""
+    owner_pid: int = 0
     role: str = "*"
     principal: str | None = None
     secret: str | None = field(default=None, repr=False)

@@ -1,0 +1,154 @@
+"""A session that a program of the user's shell holds: started, waited for, and ended with it.
+
+Runs in `roujiamo run` and `roujiamo alloc`. Trusts the broker, which it starts itself.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import signal
+import time
+from typing import Any
+
+from roujiamo.errors import RoujiamoError, SessionGone
+from roujiamo.run.progress import Progress
+from roujiamo.run.session_client import SessionClient, current_user, new_session_folder
+from roujiamo.run.waiting import BrokerSaid, ChildEnded, Happening, SignalCame, Waiting
+from roujiamo.session.request import SessionRequest
+
+# Goodbyes, TEARDOWN with its retries, and the local cluster's end all have deadlines of their own in the broker.
+CLOSE_SECONDS = 45.0
+KILL_SECONDS = 3.0
+
+# What asks a program to stop, and does not stop it at once.
+STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
+
+BROKER_GONE = "the session's broker is gone; the job cannot go on"
+
+
+class Interrupted(RoujiamoError):
+    """The user asked for the end before anything ran."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(f"interrupted by {signal.Signals(number).name}; nothing was started")
+        self.exit_status = 128 + number
+
+
+class HeldSession:
+    """One session. `request` is complete; `ready` is the broker's event of that name, once `wait_until_ready` is done.
+
+    `losses`: a sentence for each host that was lost, or for the broker. `failed_commands`: the broker's events. `idle`:
+    the names of the hosts on which nothing was ever started, once the session is closed.
+    """
+
+    def __init__(self, request: SessionRequest, waiting: Waiting, progress: Progress) -> None:
+        """Start the broker. Raises RoujiamoError."""
+        self.request = dataclasses.replace(
+            request,
+            user=request.user or current_user(),
+            folder=str(new_session_folder()),
+            owner_pid=os.getpid(),
+        )
+        self.ready: dict[str, Any] = {}
+        self.losses: list[str] = []
+        self.failed_commands: list[dict[str, Any]] = []
+        self.idle: list[str] = []
+        self.stop_signals = 0
+        self._waiting = waiting
+        self._progress = progress
+        self._is_broker_gone = False
+        self._client = SessionClient(self.request)
+        waiting.watch(self._client.pid)
+        waiting.follow(self._client.control)
+
+    def wait_until_ready(self) -> None:
+        """Raises what kept the hosts from being ready."""
+        while True:
+            happening = self._waiting.next(self._progress.next_refresh())
+            if happening is None:
+                self._progress.refresh()
+            elif isinstance(happening, SignalCame) and happening.number in STOPPING:
+                self.stop_signals += 1
+                raise Interrupted(happening.number)
+            elif isinstance(happening, ChildEnded) and happening.pid == self._client.pid:
+                self._is_broker_gone = True
+                raise SessionGone("the session's broker ended before the hosts were ready; -vv shows its log")
+            elif isinstance(happening, BrokerSaid) and happening.event is not None:
+                event = happening.event
+                if event["event"] == "ready":
+                    self.ready = event
+                    self._progress.clear()
+                    return
+                if event["event"] == "failed":
+                    raise _reported_failure(event)
+                self._progress.show(event)
+
+    def take_in(self, happening: Happening) -> bool:
+        """Take in what happened to the session; return whether it has lost something since."""
+        if isinstance(happening, ChildEnded):
+            if happening.pid != self._client.pid:
+                return False
+            self._is_broker_gone = True
+            return self._lose(BROKER_GONE)
+        if not isinstance(happening, BrokerSaid):
+            return False
+        if happening.event is None:
+            return self._lose(BROKER_GONE)
+        event = happening.event
+        if event["event"] in ("host_lost", "failed"):
+            return self._lose(str(event["message"]))
+        if event["event"] == "command_failed":
+            self.failed_commands.append(event)
+        elif event["event"] == "closed":
+            self.idle = [str(name) for name in event.get("idle", ())]
+            if not event["clean"]:
+                self._progress.say(
+                    0,
+                    "the master did not confirm the end of the framework; it removes it by itself within a minute",
+                )
+        return False
+
+    def _lose(self, sentence: str) -> bool:
+        if sentence not in self.losses:
+            self.losses.append(sentence)
+            self._progress.say(0, sentence)
+        return True
+
+    def close(self) -> None:
+        """End the session and wait until nothing is left of it."""
+        self._progress.clear()
+        self._client.end()
+        deadline = time.monotonic() + CLOSE_SECONDS
+        while not self._is_broker_gone:
+            happening = self._waiting.next(deadline)
+            if happening is None:
+                self._progress.say(
+                    0, "the session did not end in time; its broker is killed, its tasks end by themselves"
+                )
+                self._client.kill()
+                deadline = time.monotonic() + KILL_SECONDS
+            elif isinstance(happening, ChildEnded):
+                self._is_broker_gone = self._is_broker_gone or happening.pid == self._client.pid
+            elif isinstance(happening, SignalCame) and happening.number in STOPPING:
+                self.stop_signals += 1
+                if self.stop_signals > 1:
+                    self._client.kill()
+            elif (
+                isinstance(happening, BrokerSaid)
+                and happening.event is not None
+                and _is_last(happening.event)
+            ):
+                self.take_in(happening)
+
+
+def _is_last(event: dict[str, Any]) -> bool:
+    """Tell whether an event says something even while the session ends; that a host is lost says nothing then."""
+    return event["event"] in ("command_failed", "closed")
+
+
+def _reported_failure(event: dict[str, Any]) -> RoujiamoError:
+    """Return the error that a broker's `failed` event tells of."""
+    failure = RoujiamoError(str(event["message"]))
+    failure.exit_status = int(event["status"])
+    return failure

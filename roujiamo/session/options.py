@@ -1,0 +1,355 @@
+"""The options of a session and of what runs in it: their names, variables, meaning, and how each value is read.
+
+Pure. One table, so that an option means the same on every command line, in the environment and without a wrapper. Each
+row fills one field of `SessionRequest` or of `LaunchOptions`, which hold the defaults.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import shlex
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from roujiamo.errors import UsageError
+from roujiamo.session.request import SessionRequest
+
+
+@dataclass(frozen=True, kw_only=True)
+class LaunchOptions:
+    """How a program is started in a session."""
+
+    mpiexec: str | None = None
+    mpi_arguments: tuple[str, ...] = ()
+    quiet: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Option:
+    """One option: `flags` on the command line, `variable` in the environment, `field` that it fills.
+
+    `read(text)` returns the value or raises ValueError with a sentence. `metavar` None: a switch. `is_list`: may be
+    given again; in the environment its values stand behind one another as words of a shell.
+    """
+
+    field: str
+    flags: tuple[str, ...]
+    variable: str
+    help: str
+    group: str
+    metavar: str | None
+    read: Callable[[str], Any] = str
+    is_list: bool = False
+
+
+def read_count(text: str) -> int:
+    """Return a number from 1 to 1000000. Raises ValueError."""
+    if not (text.isascii() and text.isdigit()) or not 1 <= int(text) <= 1_000_000:
+        raise ValueError(f"{text!r} is not a number from 1 to 1000000")
+    return int(text)
+
+
+def read_amount(text: str) -> float:
+    """Return an amount of 0 or more. Raises ValueError."""
+    amount = _number(text)
+    # Not a number (nan) compares false.
+    if not 0 <= amount < 1e9:
+        raise ValueError(f"{text!r} is not an amount of 0 or more")
+    return amount
+
+
+def read_seconds(text: str) -> float:
+    """Return a number of seconds above 0. Raises ValueError."""
+    seconds = _number(text)
+    if not 0 < seconds <= 1e8:
+        raise ValueError(f"{text!r} is not a number of seconds above 0")
+    return seconds
+
+
+def read_ports(text: str) -> tuple[int, int]:
+    """Return the two ends of LOW[-HIGH]. Raises ValueError."""
+    low, _, high = text.partition("-")
+    ends = (low, high or low)
+    if not all(end.isascii() and end.isdigit() for end in ends) or not 1 <= int(low) <= int(ends[1]) <= 65535:
+        raise ValueError(f"{text!r} is not a port, or two from 1 to 65535 as LOW-HIGH")
+    return int(low), int(ends[1])
+
+
+def read_switch(text: str) -> bool:
+    """Return what a switch's variable says. Raises ValueError."""
+    folded = text.lower()
+    if folded in ("1", "true", "yes", "on"):
+        return True
+    if folded in ("", "0", "false", "no", "off"):
+        return False
+    raise ValueError(f"{text!r} is neither yes nor no")
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return -1.0
+
+
+SIZE = "how many and how large"
+MESOS = "Mesos"
+TASKS = "the hosts' tasks"
+LAUNCHING = "launching"
+OUTPUT = "what is said"
+GROUPS = (SIZE, MESOS, TASKS, LAUNCHING, OUTPUT)
+
+OPTIONS = (
+    Option(
+        field="nodes",
+        flags=("-N", "--nodes"),
+        variable="ROUJIAMO_NODES",
+        metavar="N",
+        read=read_count,
+        group=SIZE,
+        help="hosts (default: as many as needed)",
+    ),
+    Option(
+        field="processes",
+        flags=("-n", "--num"),
+        variable="ROUJIAMO_NUM",
+        metavar="N",
+        read=read_count,
+        group=SIZE,
+        help="processes (default: one a host)",
+    ),
+    Option(
+        field="cpus_per_process",
+        flags=("-c", "--cpus-per-task"),
+        variable="ROUJIAMO_CPUS",
+        metavar="CPUS",
+        read=read_amount,
+        group=SIZE,
+        help="cpus of each process",
+    ),
+    Option(
+        field="mem_per_process",
+        flags=("-m", "--mem"),
+        variable="ROUJIAMO_MEM",
+        metavar="MB",
+        read=read_amount,
+        group=SIZE,
+        help="memory of each process",
+    ),
+    Option(
+        field="overhead_cpus",
+        flags=("--overhead-cpus",),
+        variable="ROUJIAMO_OVERHEAD_CPUS",
+        metavar="CPUS",
+        read=read_amount,
+        group=SIZE,
+        help="cpus of each host's task for MPI's daemon and ours",
+    ),
+    Option(
+        field="overhead_mem",
+        flags=("--overhead-mem",),
+        variable="ROUJIAMO_OVERHEAD_MEM",
+        metavar="MB",
+        read=read_amount,
+        group=SIZE,
+        help="memory of each host's task for these and for /dev/shm",
+    ),
+    Option(
+        field="exclusive",
+        flags=("--exclusive",),
+        variable="ROUJIAMO_EXCLUSIVE",
+        metavar=None,
+        read=read_switch,
+        group=SIZE,
+        help="take whole agents, and bind ranks to their cores",
+    ),
+    Option(
+        field="timeout_seconds",
+        flags=("--timeout",),
+        variable="ROUJIAMO_TIMEOUT",
+        metavar="SECONDS",
+        read=read_seconds,
+        group=SIZE,
+        help="how long to wait for the hosts",
+    ),
+    Option(
+        field="name",
+        flags=("--name",),
+        variable="ROUJIAMO_NAME",
+        metavar="NAME",
+        group=MESOS,
+        help="name of the framework (default: the program's)",
+    ),
+    Option(
+        field="role",
+        flags=("--role",),
+        variable="ROUJIAMO_ROLE",
+        metavar="ROLE",
+        group=MESOS,
+        help="role to register with",
+    ),
+    Option(
+        field="user",
+        flags=("--user",),
+        variable="ROUJIAMO_USER",
+        metavar="USER",
+        group=MESOS,
+        help="user that the tasks run as (default: you)",
+    ),
+    Option(
+        field="image",
+        flags=("--image", "--docker_image"),
+        variable="ROUJIAMO_IMAGE",
+        metavar="IMAGE",
+        group=TASKS,
+        help="container image for each host's task",
+    ),
+    Option(
+        field="uris",
+        flags=("--uri",),
+        variable="ROUJIAMO_URI",
+        metavar="URI",
+        is_list=True,
+        group=TASKS,
+        help="fetched into each task's sandbox first; may be given again",
+    ),
+    Option(
+        field="environment",
+        flags=("--env",),
+        variable="ROUJIAMO_ENV",
+        metavar="NAME[=VALUE]",
+        is_list=True,
+        group=TASKS,
+        help="set for the ranks (only NAME: as it is here); may be given again",
+    ),
+    Option(
+        field="mpiexec",
+        flags=("--mpiexec",),
+        variable="ROUJIAMO_MPIEXEC",
+        metavar="PATH",
+        group=LAUNCHING,
+        help="which mpiexec (default: the one on PATH)",
+    ),
+    Option(
+        field="mpi_arguments",
+        flags=("--mpi-args",),
+        variable="ROUJIAMO_MPI_ARGS",
+        metavar="ARGS",
+        read=shlex.split,
+        is_list=True,
+        group=LAUNCHING,
+        help="more arguments for mpiexec, in one string",
+    ),
+    Option(
+        field="callback_address",
+        flags=("--callback-address",),
+        variable="ROUJIAMO_CALLBACK_ADDRESS",
+        metavar="ADDRESS",
+        group=LAUNCHING,
+        help="address of this machine that the agents reach (default: the one that faces the master)",
+    ),
+    Option(
+        field="callback_ports",
+        flags=("--callback-port",),
+        variable="ROUJIAMO_CALLBACK_PORT",
+        metavar="LOW[-HIGH]",
+        read=read_ports,
+        group=LAUNCHING,
+        help="port that tasks call back to (default: any)",
+    ),
+    Option(
+        field="reconnect_grace_seconds",
+        flags=("--reconnect-grace",),
+        variable="ROUJIAMO_RECONNECT_GRACE",
+        metavar="SECONDS",
+        read=read_seconds,
+        group=LAUNCHING,
+        help="how long a host may be out of reach before it is lost",
+    ),
+    Option(
+        field="quiet",
+        flags=("-q", "--quiet"),
+        variable="ROUJIAMO_QUIET",
+        metavar=None,
+        read=read_switch,
+        group=OUTPUT,
+        help="no status line",
+    ),
+)
+
+_SESSION_FIELDS = frozenset(field.name for field in dataclasses.fields(SessionRequest))
+_LAUNCH_FIELDS = frozenset(field.name for field in dataclasses.fields(LaunchOptions))
+
+
+def default_of(option: Option) -> Any:
+    """Return the value that an option has when nobody says anything."""
+    for holder in (SessionRequest, LaunchOptions):
+        for field in dataclasses.fields(holder):
+            if field.name == option.field:
+                return None if field.default is dataclasses.MISSING else field.default
+    raise KeyError(option.field)
+
+
+def from_environment(environment: Mapping[str, str], options: Iterable[Option] = OPTIONS) -> dict[str, Any]:
+    """Return the values that ROUJIAMO_* variables give, by field; an empty variable says nothing.
+
+    Raises UsageError, naming the variable.
+    """
+    values = {}
+    for option in options:
+        text = environment.get(option.variable, "")
+        if not text:
+            continue
+        try:
+            if option.is_list:
+                # One string of arguments is split once, not twice.
+                texts = [text] if option.read is shlex.split else shlex.split(text)
+                values[option.field] = read_list(option, texts)
+            else:
+                values[option.field] = option.read(text)
+        except ValueError as error:
+            raise UsageError(f"{option.variable}: {error}") from error
+    return values
+
+
+def read_list(option: Option, texts: Iterable[str]) -> tuple[Any, ...]:
+    """Return the values of an option that may be given again. Raises ValueError."""
+    if option.read is shlex.split:
+        return tuple(word for text in texts for word in shlex.split(text))
+    return tuple(option.read(text) for text in texts)
+
+
+def chosen_environment(entries: Iterable[str], environment: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables that `--env NAME[=VALUE]` chose; one without a value is taken from `environment`.
+
+    Raises UsageError.
+    """
+    chosen = {}
+    for entry in entries:
+        name, has_value, value = entry.partition("=")
+        if not name:
+            raise UsageError(f"--env {entry}: write NAME or NAME=VALUE")
+        if not has_value:
+            if name not in environment:
+                raise UsageError(f"--env {name}: there is no such variable here; write {name}=VALUE")
+            value = environment[name]
+        chosen[name] = value
+    return chosen
+
+
+def session_request(
+    values: Mapping[str, Any], environment: Mapping[str, str], **fixed: Any
+) -> SessionRequest:
+    """Return the request that option `values` (by field) make, with `fixed` fields besides.
+
+    Raises UsageError.
+    """
+    chosen = {field: value for field, value in values.items() if field in _SESSION_FIELDS}
+    chosen["environment"] = chosen_environment(chosen.get("environment", ()), environment)
+    return SessionRequest(**{**chosen, **fixed})
+
+
+def launch_options(values: Mapping[str, Any]) -> LaunchOptions:
+    """Return the launching side of option `values` (by field)."""
+    return LaunchOptions(**{field: value for field, value in values.items() if field in _LAUNCH_FIELDS})
