@@ -96,6 +96,7 @@ class Session:
         self._driver_restarts = 0
         self._failures: list[str] = []
         self._is_ready = False
+        self._commands = 0
         self._tick: asyncio.TimerHandle | None = None
         self._last_trouble = ""
         self._agents: list[dict[str, Any]] | None = None
@@ -174,7 +175,7 @@ class Session:
         if self._cluster is not None:
             await self._cluster.stop()
             confirmed = True
-        self._notify({"event": "closed", "clean": confirmed})
+        self._notify({"event": "closed", "clean": confirmed, "commands": self._commands})
 
     async def _keep_alive(self) -> None:
         """Ping every proxy; drop the connection of one that has been silent too long, so that it comes back."""
@@ -516,6 +517,7 @@ class Session:
         except HostUnknown as error:
             route.acceptor_gone(255, str(error))
             return
+        self._commands += 1
         log.info("command on %s: %s", host.name, ascii(route.command[:200].decode("utf-8", "replace")))
         host.start_command(route)
 

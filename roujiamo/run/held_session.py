@@ -38,8 +38,8 @@ class Interrupted(RoujiamoError):
 class HeldSession:
     """One session. `request` is complete; `ready` is the broker's event of that name, once `wait_until_ready` is done.
 
-    `losses`: a sentence for each host that was lost, or for the broker. `failed_commands`: the broker's events. `idle`:
-    the names of the hosts on which nothing was ever started, once the session is closed.
+    `losses`: a sentence for each host that was lost, or for the broker. `failed_commands`: the broker's events.
+    `is_unused`: no command was ever started on any of its hosts; known once the session is closed.
     """
 
     def __init__(self, request: SessionRequest, waiting: Waiting, progress: Progress) -> None:
@@ -53,7 +53,7 @@ class HeldSession:
         self.ready: dict[str, Any] = {}
         self.losses: list[str] = []
         self.failed_commands: list[dict[str, Any]] = []
-        self.idle: list[str] = []
+        self.is_unused = False
         self.stop_signals = 0
         self._waiting = waiting
         self._progress = progress
@@ -101,7 +101,7 @@ class HeldSession:
         if event["event"] == "command_failed":
             self.failed_commands.append(event)
         elif event["event"] == "closed":
-            self.idle = [str(name) for name in event.get("idle", ())]
+            self.is_unused = event["commands"] == 0
             if not event["clean"]:
                 self._progress.say(
                     0,

@@ -19,6 +19,7 @@ from roujiamo.run.child import Child
 from roujiamo.run.held_session import HeldSession
 from roujiamo.run.options import RunOptions
 from roujiamo.run.progress import Progress
+from roujiamo.run.strays import Strays
 from roujiamo.run.waiting import Waiting
 
 
@@ -31,10 +32,10 @@ def run(options: RunOptions) -> int:
         session = HeldSession(options.request, waiting, progress)
         try:
             session.wait_until_ready()
-            status = _run_launcher(options, launcher, session, waiting, progress)
+            status, stray = _run_launcher(options, launcher, session, waiting, progress)
         finally:
             session.close()
-    doubt = None if status else _doubt(launcher, session)
+    doubt = None if status else _doubt(launcher, session, stray)
     if doubt is not None:
         progress.say(0, f"{doubt}; {launcher.path} said 0 all the same, so the result cannot be trusted")
         return RoujiamoError.exit_status
@@ -47,7 +48,8 @@ def _run_launcher(
     session: HeldSession,
     waiting: Waiting,
     progress: Progress,
-) -> int:
+) -> tuple[int, str | None]:
+    """Run mpiexec; return its status, and where its ranks ran if that was not in the tasks."""
     hosts = launchers.launch_hosts(session.ready["hosts"])
     hostfile = os.path.join(session.request.folder, "hostfile")
     try:
@@ -61,14 +63,24 @@ def _run_launcher(
         launcher, hosts, hostfile, session.ready["socket"], bind=options.request.exclusive
     )
     progress.say(1, f"{launcher.dialect.name}: {' '.join(line)}")
-    return Child(launcher.path, line, environment, waiting, is_own_master=False).follow(session)
+    child = Child(launcher.path, line, environment, waiting, is_own_master=False)
+    strays = Strays(child.pid)
+    status = child.follow(session, strays.look)
+    return status, strays.found
 
 
-def _doubt(launcher: launchers.Launcher, session: HeldSession) -> str | None:
-    """Return why a launcher's success cannot be one: it has lost a host, or a daemon, on the way."""
+def _doubt(launcher: launchers.Launcher, session: HeldSession, stray: str | None) -> str | None:
+    """Return why a launcher's success cannot be one: it lost a host or a daemon, or ran ranks elsewhere."""
     if session.losses:
         return session.losses[0]
     for event in session.failed_commands:
         if launcher.dialect.is_daemon(str(event["command"])):
             return f"{launcher.dialect.daemon} on {event['host']} ended with status {event['status']}"
+    if stray is not None:
+        return stray
+    if session.is_unused:
+        return (
+            "nothing was started on the session's hosts, so the ranks ran on this machine, outside Mesos; look for a "
+            "host list in --mpi-args, in variables and in the MPI's configuration files"
+        )
     return None

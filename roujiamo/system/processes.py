@@ -91,6 +91,22 @@ def descendants(pid: int, processes: "dict[int, Process]") -> "list[Process]":
     return found
 
 
+def children_of(pid: int) -> "list[int]":
+    """Return the pids of the children of one process, without a look at all others (proc(5), task/tid/children)."""
+    found = []  # type: list[int]
+    try:
+        for task in os.listdir("/proc/%d/task" % pid):
+            try:
+                with open("/proc/%d/task/%s/children" % (pid, task), "rb") as file:
+                    found += [int(child) for child in file.read().split()]
+            except OSError:
+                # The thread has just ended, or the kernel is built without these files.
+                continue
+    except OSError:
+        pass
+    return found
+
+
 def with_environment(entry: bytes, processes: "Iterable[Process]") -> "list[Process]":
     """Return those of `processes` whose environment has an entry (NAME=VALUE) that begins with `entry`.
 

@@ -300,3 +300,20 @@ def test_closed_standard_streams_do_no_harm(bench: Bench, closed: str) -> None:
         timeout=90,
     )
     assert (done.returncode, done.stdout) == (0, b"fine\nfine\n")
+
+
+@pytest.mark.parametrize("program", [["sleep", "2"], ["true"]], ids=["seen", "too short to be seen"])
+def test_ranks_outside_the_tasks_are_no_success(bench_of_each: Bench, program: list[str]) -> None:
+    """A script around mpiexec that names this machine undoes our settings: Mesos never saw those ranks."""
+    assert bench_of_each.mpi is not None
+    script = bench_of_each.folder / "mpiexec"
+    mpiexec = bench_of_each.mpi.mpiexec
+    script.write_text(
+        f'#!/bin/sh\ntest "$1" != --version || exec {mpiexec} --version\nexec {mpiexec} -H localhost:2 "$@"\n'
+    )
+    script.chmod(0o755)
+    result = bench_of_each.ompirun("-N", "2", "-n", "2", "--mpiexec", str(script), "local", *program)
+    script.unlink()
+    # Where the launcher itself refuses to run them there, all the better.
+    assert result.status != 0
+    assert "outside" in result.err or "no allocated resources" in result.err, result.err
