@@ -39,6 +39,7 @@ LAYERS = {
     "roujiamo.driver": 3,
     "roujiamo.run": 3,
     "roujiamo.local": 3,
+    "roujiamo.status": 3,
     "roujiamo.cli": 4,
     "roujiamo.__main__": 4,
     "roujiamo.examples": 4,

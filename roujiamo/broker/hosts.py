@@ -11,7 +11,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable
+from typing import Any
 
 from roujiamo.errors import ProtocolError
 from roujiamo.protocol import frames
@@ -27,6 +29,9 @@ CONTACTED = "contacted"
 READY = "ready"
 LOST = "lost"
 
+# Of a remote command, where only people read it.
+MAX_TOLD_COMMAND = 4096
+
 
 class Host:
     """A host, from the ACCEPT to the end of its task."""
@@ -36,12 +41,14 @@ class Host:
         "_opened",
         "_routes",
         "_next_number",
+        "_started_at",
         "agent_id",
         "alias",
         "epoch",
         "facts",
         "is_offer_void",
         "last_heard",
+        "launched_at",
         "link",
         "loss",
         "name",
@@ -95,7 +102,9 @@ class Host:
         self.on_lost = on_lost
         self.on_open = on_open
         self.on_failed = on_failed
+        self.launched_at = time.time()
         self._routes: dict[int, Route] = {}
+        self._started_at: dict[int, float] = {}
         self._opened: dict[int, Route] = {}
         self._next_number = 1
         self._flush_scheduled = False
@@ -130,8 +139,11 @@ class Host:
         elif route.state != CLOSED:
             number = self._next_number
             self._next_number += 2
-            self._routes = _live(self._routes)
+            if len(self._routes) != len(live := _live(self._routes)):
+                self._routes = live
+                self._started_at = {each: self._started_at[each] for each in live}
             self._routes[number] = route
+            self._started_at[number] = time.time()
             route.connect(self, number)
 
     def receive_data(self, data: bytes) -> None:
@@ -197,14 +209,27 @@ class Host:
         if route.state == CLOSED:
             del self._opened[number]
 
-    @property
-    def commands(self) -> list[str]:
-        """The remote commands that run here now."""
-        return [
-            route.command.decode("utf-8", "replace")
-            for route in self._routes.values()
-            if route.state != CLOSED
-        ]
+    def status(self) -> dict[str, Any]:
+        """Return what `roujiamo status` shows of the host; times in seconds since the epoch."""
+        return {
+            "name": self.name,
+            "alias": self.alias,
+            "state": self.state,
+            "slots": self.slots,
+            "task_id": self.task_id,
+            "agent_id": self.agent_id,
+            "since": self.launched_at,
+            "facts": self.facts,
+            "loss": self.loss,
+            "commands": [
+                {
+                    "command": route.command[:MAX_TOLD_COMMAND].decode("utf-8", "replace"),
+                    "since": self._started_at[number],
+                }
+                for number, route in self._routes.items()
+                if route.state != CLOSED
+            ],
+        }
 
     def lose(self, sentence: str) -> None:
         """The host is gone: every command that runs there, or that was asked for from there, ends."""

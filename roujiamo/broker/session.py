@@ -21,6 +21,7 @@ import logging
 import os
 import random
 import secrets
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -28,7 +29,7 @@ from roujiamo.broker.allocation import Allocation
 from roujiamo.broker.callback import CallBackPort, address_towards, callback_target, listening_address
 from roujiamo.broker.cluster import LocalCluster
 from roujiamo.broker.driver import Driver
-from roujiamo.broker.hosts import CONTACTED, LAUNCHING, LOST, READY, Host
+from roujiamo.broker.hosts import CONTACTED, LAUNCHING, LOST, MAX_TOLD_COMMAND, READY, Host
 from roujiamo.broker.shims import ShimConnection, ShimSocket
 from roujiamo.errors import (
     AllocationError,
@@ -57,7 +58,6 @@ SILENCE_SECONDS = 45.0
 CALLBACK_SECONDS = 30.0
 GOODBYE_SECONDS = 6.0
 DRIVER_RESTARTS = 3
-MAX_TOLD_COMMAND = 4096
 
 Notify = Callable[[dict[str, Any]], None]
 
@@ -97,6 +97,9 @@ class Session:
         self._failures: list[str] = []
         self._is_ready = False
         self._commands = 0
+        self._started_at = time.time()
+        self._master = ""
+        self._framework_id = ""
         self._tick: asyncio.TimerHandle | None = None
         self._last_trouble = ""
         self._agents: list[dict[str, Any]] | None = None
@@ -239,6 +242,8 @@ class Session:
     async def _on_subscribed(self, event: dict[str, Any]) -> None:
         self._last_trouble = ""
         self._driver_restarts = 0
+        self._master = str(event["master"]["address"])
+        self._framework_id = str(event["framework_id"])
         assert self._driver is not None
         if not self._targets:
             await self._open_port(str(event["master"]["address"]))
@@ -543,13 +548,19 @@ class Session:
         if request.get("request") == "status":
             return {
                 "session": self._name,
+                "name": self.request.name,
                 "pid": os.getpid(),
-                "ready": self._is_ready,
-                "hosts": [
-                    {"name": host.name, "state": host.state, "slots": host.slots, "commands": host.commands}
-                    for host in self.hosts.values()
-                ],
+                "owner_pid": self.request.owner_pid,
+                "since": self._started_at,
+                "master": self._master,
+                "framework_id": self._framework_id,
+                "state": "ending" if self._ending.done() else "ready" if self._is_ready else "waiting",
+                "waiting_for": "" if self._is_ready else self._allocator.explain(self._agents),
+                "hosts": [host.status() for host in self.hosts.values()],
             }
+        if request.get("request") == "end":
+            self.end(RoujiamoError("the session was cancelled (`roujiamo cancel`)"))
+            return {"ending": True}
         return {"error": f"no request {request.get('request')!r}"}
 
 

@@ -113,14 +113,27 @@ class SessionFolder:
         os.close(self._lock)
 
 
+def existing_sessions() -> list[Path]:
+    """Return the user's session folders, oldest first, and make nothing. Raises RoujiamoError as `runtime_folder`."""
+    folder = _choose()
+    return session_folders(_make_private(folder)) if folder.exists() else []
+
+
+def session_folders(folder: Path) -> list[Path]:
+    """Return the session folders in `folder`, oldest first."""
+    found = []
+    # Any of them, and the folder itself, may go with a session's end meanwhile.
+    with contextlib.suppress(OSError):
+        for entry in folder.iterdir():
+            if _SESSION_NAME.fullmatch(entry.name):
+                with contextlib.suppress(OSError):
+                    found.append((entry.stat().st_ctime, entry))
+    return [entry for _, entry in sorted(found)]
+
+
 def sweep(folder: Path) -> None:
     """Remove the session folders in `folder` whose broker is gone."""
-    try:
-        entries = [entry for entry in folder.iterdir() if _SESSION_NAME.fullmatch(entry.name)]
-    except OSError:
-        # Another session's end has just removed it.
-        return
-    for entry in entries:
+    for entry in session_folders(folder):
         try:
             lock = os.open(entry / LOCK, os.O_RDWR | os.O_CLOEXEC)
         except OSError:

@@ -83,13 +83,13 @@ def folder() -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def session_with(folder: Path, **wanted: Any) -> Iterator[Session]:
-    """A session as `wanted`, ended at the end."""
+def session_with(place: Path, **wanted: Any) -> Iterator[Session]:
+    """A session as `wanted`, in a folder of `place`, ended at the end."""
     values: dict[str, Any] = {
         "master": "local",
         "name": "test",
         "user": current_user(),
-        "folder": str(folder / "s"),
+        "folder": str(place / "s"),
         "owner_pid": os.getpid(),
         "nodes": 2,
         "processes": 2,
@@ -100,7 +100,7 @@ def session_with(folder: Path, **wanted: Any) -> Iterator[Session]:
         yield session
     finally:
         session.close()
-        assert not (folder / "s").exists(), "the session's folder is left"
+        assert not Path(session.request.folder).exists(), "the session's folder is left"
 
 
 MASTERS = [

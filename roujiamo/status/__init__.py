@@ -1,0 +1,1 @@
+"""`roujiamo status`, `roujiamo cancel` and `roujiamo logs`: the user's sessions, looked at from outside."""

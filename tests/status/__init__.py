@@ -1,0 +1,1 @@
+"""Tests of `roujiamo status`, `cancel` and `logs`."""
