@@ -18,10 +18,12 @@ class MasterFinder:
     """Goes round the masters that the user named, and where one of them redirects to. Masters are "ip:port"."""
 
     def __init__(self, named: tuple[Address, ...] | ZooKeeper) -> None:
+        self.last: str | None = None
         self._named = named
         self._turn = 0
         self._redirect: Address | None = None
-        self._last: str | None = None
+        # The named masters whose names do not exist.
+        self._nameless: set[Address] = set()
 
     @property
     def has_choice(self) -> bool:
@@ -38,36 +40,50 @@ class MasterFinder:
         self._turn += 1
 
     def find(self) -> str:
-        """Return the next master to try.
+        """Return the next master to try; `last` is the one that was returned last.
 
-        Raises MasterTrouble where nothing listens there.
+        Raises MasterTrouble where nothing listens there. It is fatal where no name that the user gave exists.
         """
         if self._redirect is not None:
-            self._last = reach(self._redirect, CONNECT_SECONDS)
+            self.last = _reach_said(self._redirect)
+        elif isinstance(self._named, ZooKeeper):
+            self.last = _reach_said(find_leader(self._named, ZOOKEEPER_SECONDS))
         else:
-            named = self._addresses()
-            self._last = reach(named[self._turn % len(named)], CONNECT_SECONDS)
-        return self._last
+            self.last = self._reach_named(self._named[self._turn % len(self._named)])
+        return self.last
 
     def find_all(self) -> list[str]:
-        """Return every master that listens, the last one tried first.
+        """Return every master that listens.
 
         Raises MasterTrouble where there is none.
         """
-        found = [self._last] if self._last is not None else []
-        trouble: MasterTrouble | None = None
-        for address in self._addresses():
+        if isinstance(self._named, ZooKeeper):
+            return [_reach_said(find_leader(self._named, ZOOKEEPER_SECONDS))]
+        found = []
+        troubles: list[MasterTrouble] = []
+        for address in self._named:
             try:
                 found.append(reach(address, CONNECT_SECONDS))
             except MasterTrouble as error:
-                trouble = error
-        if not found and trouble is not None:
-            raise trouble
-        return list(dict.fromkeys(found))
+                troubles.append(error)
+        if not found:
+            raise troubles[0]
+        return found
 
-    def _addresses(self) -> tuple[Address, ...]:
-        return (
-            (find_leader(self._named, ZOOKEEPER_SECONDS),)
-            if isinstance(self._named, ZooKeeper)
-            else self._named
-        )
+    def _reach_named(self, address: Address) -> str:
+        try:
+            return reach(address, CONNECT_SECONDS)
+        except MasterTrouble as error:
+            if error.is_fatal:
+                self._nameless.add(address)
+                error.is_fatal = self._nameless.issuperset(self._named)
+            raise
+
+
+def _reach_said(address: Address) -> str:
+    """Reach a master that ZooKeeper or another master has named: either may name another in a moment."""
+    try:
+        return reach(address, CONNECT_SECONDS)
+    except MasterTrouble as error:
+        error.is_fatal = False
+        raise

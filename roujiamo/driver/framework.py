@@ -316,11 +316,15 @@ class Framework:
             self._emit_error(trouble)
 
     def _is_final(self, trouble: MasterTrouble) -> bool:
-        """Whether a fatal trouble ends the framework: a wrong address does so only as the only one, at the start."""
+        """Whether a fatal trouble ends the framework: an address that is wrong does so only at the start.
+
+        Later there was a master behind it: a name server or a proxy that is wrong for a while must not end a job.
+        """
         if trouble.kind not in (UNREACHABLE, INVALID):
             return True
-        was_there = self.framework_id is not None and trouble.kind == UNREACHABLE
-        return not self.finder.has_choice and not was_there
+        if self.framework_id is not None:
+            return False
+        return trouble.kind == UNREACHABLE or not self.finder.has_choice
 
     def _end(self, trouble: MasterTrouble) -> None:
         subscription, self._subscription = self._subscription, None

@@ -73,8 +73,9 @@ class Guardian:
 
     def _start(self, now: float) -> None:
         framework = self._framework
+        finder = framework.finder
         teardown = Teardown(
-            framework.info, framework.credential, framework.finder.find_all, self._deadline - now
+            framework.info, framework.credential, finder.last, finder.find_all, self._deadline - now
         )
         stream = framework.stream
 

@@ -50,19 +50,22 @@ _log = logging.getLogger(__name__)
 class Teardown:
     """The end of the framework `framework["id"]`, within so many seconds.
 
-    `find_masters` returns the addresses to try ("ip:port"); it may block, and raise MasterTrouble.
+    `last_master` is where it was subscribed last; `find_masters` returns the other addresses to try ("ip:port"), may
+    block, and raise MasterTrouble: ZooKeeper may be away, or take most of the time, while the master is well.
     """
 
     def __init__(
         self,
         framework: Mapping[str, Any],
         credential: Credential | None,
+        last_master: str | None,
         find_masters: Callable[[], Sequence[str]],
         seconds: float,
     ) -> None:
         self._framework = framework
         self._framework_id = str(framework["id"]["value"])
         self._authorization = credential.authorization() if credential else None
+        self._last_master = last_master
         self._find_masters = find_masters
         self._deadline = time.monotonic() + seconds
 
@@ -93,16 +96,21 @@ class Teardown:
         """What to try, in order; each returns True where the framework is gone."""
         if stream is not None:
             yield partial(self._call, *stream)
-        masters: list[str] = []
+        if self._last_master is not None:
+            yield from self._ways_at(self._last_master)
+        others: list[str] = []
 
         def find() -> bool:
-            masters.extend(self._find_masters())
+            others.extend(address for address in self._find_masters() if address != self._last_master)
             return False
 
         yield find
-        for address in masters:
-            yield partial(self._subscribe_and_call, address)
-            yield partial(self._ask_as_operator, address)
+        for address in others:
+            yield from self._ways_at(address)
+
+    def _ways_at(self, address: str) -> Iterator[Callable[[], bool]]:
+        yield partial(self._subscribe_and_call, address)
+        yield partial(self._ask_as_operator, address)
 
     def _call(self, address: str, stream_id: str) -> bool:
         status, text = self._exchange(address).post(

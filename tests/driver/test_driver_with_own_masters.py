@@ -5,30 +5,15 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
-import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from tests.driver.driver_process import driver, first_line
-from tests.support import Program, running, until
-
-
-@contextmanager
-def local_cluster(port: int, *options: str) -> Iterator[Program]:
-    """A local cluster on `port`."""
-    argv = [sys.executable, "-m", "roujiamo.local", "--port", str(port), "--agents", "1", *options]
-    with running(argv, ready="local cluster") as program:
-        yield program
-
-
-def free_port() -> int:
-    """A port that was free a moment ago."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
+from tests.masters.local_master import local_cluster
+from tests.masters.zookeeper_server import free_port
+from tests.support import until
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +69,7 @@ def test_a_killed_master_that_comes_back_is_subscribed_to_again() -> None:
     with driver(first_line(f"127.0.0.1:{port}")) as held:
         with local_cluster(port) as cluster:
             framework_id = held.expect("subscribed")["framework_id"]
-            cluster.process.send_signal(signal.SIGKILL)
+            cluster.kill()
             held.expect("disconnected")
             assert held.expect("error")["kind"] == "unreachable"
         with local_cluster(port):

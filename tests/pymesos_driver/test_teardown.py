@@ -38,7 +38,7 @@ def answer(status: str, body: str = "", **headers: str) -> Script:
 
 def tear_down(*masters: str, stream: tuple[str, str] | None = None, seconds: float = 20) -> None:
     """Run one teardown."""
-    Teardown(FRAMEWORK, Credential("hpc", "s3cret"), lambda: list(masters), seconds).run(stream)
+    Teardown(FRAMEWORK, Credential("hpc", "s3cret"), None, lambda: list(masters), seconds).run(stream)
 
 
 def test_a_live_stream_is_used_first() -> None:
@@ -122,4 +122,15 @@ def test_no_master_at_all_is_said() -> None:
         raise MasterTrouble("unreachable", "nobody there")
 
     with pytest.raises(MasterTrouble, match="nobody there"):
-        Teardown(FRAMEWORK, None, find, 0.1).run(None)
+        Teardown(FRAMEWORK, None, None, find, 0.1).run(None)
+
+
+def test_the_last_master_is_asked_while_the_others_cannot_be_found() -> None:
+    """ZooKeeper may be away while the master that it named is well."""
+
+    def find() -> list[str]:
+        raise MasterTrouble("unreachable", "no ZooKeeper")
+
+    with ScriptedMaster(stay) as master:
+        Teardown(FRAMEWORK, None, master.address, find, 20).run(None)
+        assert master.kinds() == ["SUBSCRIBE", "TEARDOWN"]
