@@ -1,9 +1,11 @@
 """An agent of the local cluster: one process for each host, which runs tasks and serves their sandboxes.
 
-Forked by the master's process before that has an event loop; asyncio in here. It takes its hostname (see
-`namespaces`), registers over the socket pair that it was given, forks an executor for each task, and passes on what
-executors report. When the master is gone it ends its tasks and itself. As a subreaper it inherits what a killed
-executor left, and kills it. It trusts the master; its HTTP port is open to whoever can reach it.
+Forked by the keeper; asyncio in here. It takes its hostname (see `namespaces`), registers with the master that leads
+(the keeper carries what they say), forks an executor for each task, and passes on what executors report. To each new
+master it says hello with all that the last one may have known (see `runs`). When the keeper is gone it ends its tasks
+and itself; when it is killed, tasks of frameworks that checkpoint live on, and the agent that is started in its place
+takes them over. As a subreaper it inherits what a killed executor left, and kills it. It trusts the keeper; its HTTP
+port is open to whoever can reach it.
 """
 
 from __future__ import annotations
@@ -18,19 +20,19 @@ import socket
 import sys
 import time
 import uuid
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
-from roujiamo.local import agent_http, sandbox, work_folder
-from roujiamo.local.children import end_adopted, end_descendants
+from roujiamo.local import agent_http, fd_store, sandbox, work_folder
+from roujiamo.local.children import become, end_adopted, end_descendants, fork
 from roujiamo.local.executor import Order, execute
 from roujiamo.local.http_server import HttpServer, own_address
 from roujiamo.local.links import Link
 from roujiamo.local.namespaces import take_hostname
+from roujiamo.local.runs import Checkpoints, Run
 from roujiamo.mesos.master.quantities import Quantities
 from roujiamo.mesos.master.state import as_authority
-from roujiamo.mesos.task_states import TERMINAL_STATES
 from roujiamo.system.processes import become_subreaper, reap_children
 
 # The command executor's time between SIGTERM and SIGKILL (mesos.proto, KillPolicy).
@@ -43,7 +45,7 @@ MAX_COMPLETED = 150
 
 @dataclass(frozen=True)
 class AgentOptions:
-    """What the master's process tells an agent at its birth."""
+    """What the keeper tells an agent at its birth."""
 
     hostname: str
     host: str
@@ -53,72 +55,54 @@ class AgentOptions:
     attributes: list[dict[str, Any]]
     # Why there is no hostname of its own, where there cannot be one.
     namespace_problem: str | None
+    # Started again after its process was killed; by container id, the sockets of the executors that live on.
+    is_restarted: bool
+    stored: dict[str, int]
 
 
-@dataclass
-class Run:
-    """One task on this agent, running or over."""
-
-    place: sandbox.Place
-    framework: dict[str, Any]
-    info: dict[str, Any]
-    statuses: list[dict[str, Any]] = field(default_factory=list)
-    executor_pid: int = 0
-    link: Link | None = None
-
-    @property
-    def task_id(self) -> str:
-        return self.place.executor_id
-
-    @property
-    def state(self) -> str:
-        return str(self.statuses[-1]["state"]) if self.statuses else "TASK_STAGING"
-
-    @property
-    def is_over(self) -> bool:
-        return self.state in TERMINAL_STATES
-
-
-def run_agent(options: AgentOptions, master: socket.socket) -> NoReturn:
+def run_agent(options: AgentOptions, keeper: socket.socket, store: socket.socket) -> NoReturn:
     """Be an agent in a freshly forked process, and exit."""
     status = 1
     held = None
     try:
-        os.setsid()
-        os.closerange(3, master.fileno())
-        os.closerange(master.fileno() + 1, 1 << 20)
+        become(options.hostname, (keeper.fileno(), store.fileno(), *options.stored.values()))
         if options.is_temporary:
             held = work_folder.hold(options.work_dir.parent)
         become_subreaper()
-        asyncio.run(_Agent(options).run(master))
+        asyncio.run(_Agent(options, store).run(keeper))
         status = 0
-    except BaseException as problem:  # noqa: BLE001  nothing may return into the master's code from here
+    except BaseException as problem:  # noqa: BLE001  nothing may return into the keeper's code from here
         sys.stderr.write(f"roujiamo local: {options.hostname}: {type(problem).__name__}: {problem}\n")
         sys.stderr.flush()
     finally:
         end_descendants(0.0)
         if held is not None:
             shutil.rmtree(options.work_dir, ignore_errors=True)
-            # The last agent of a killed master removes the folder of all.
+            # The last agent of a killed keeper removes the folder of all.
             work_folder.remove_if_last(options.work_dir.parent, held)
         os._exit(status)
 
 
 class _Agent:
-    def __init__(self, options: AgentOptions) -> None:
+    def __init__(self, options: AgentOptions, store: socket.socket) -> None:
         self._options = options
+        self._store = store
+        self._checkpoints = Checkpoints(options.work_dir)
+        # What has an executor; what the next master must hear of; what is over, for the endpoints.
         self._runs: dict[tuple[str, str], Run] = {}
+        self._unsettled: dict[tuple[str, str], Run] = {}
         self._completed: list[Run] = []
-        self._master: Link | None = None
+        self._keeper: Link | None = None
         self._agent_id = ""
-        self._address = ""
+        self._ip = ""
+        self._port = 0
         self._started_at = time.time()
         self._namespace_problem = options.namespace_problem
         self._stop = asyncio.Event()
         self._all_over = asyncio.Event()
         self._stop_grace_seconds = 0.0
 
-    async def run(self, master: socket.socket) -> None:
+    async def run(self, keeper: socket.socket) -> None:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGHUP):
             signal.signal(number, signal.SIG_IGN)
@@ -128,34 +112,75 @@ class _Agent:
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
         if self._namespace_problem is None:
             self._namespace_problem = take_hostname(self._options.hostname)
-        family = socket.AF_INET6 if ":" in self._options.host else socket.AF_INET
-        listener = socket.create_server((self._options.host, 0), family=family)
-        host, port = own_address(listener)
-        self._address = as_authority(host, port)
+        if self._options.is_restarted:
+            self._agent_id, self._port = self._checkpoints.load_agent()
+        else:
+            self._checkpoints.clear()
+        listener = self._listen()
+        self._ip, self._port = own_address(listener)
         server = HttpServer(agent_http.AgentService(self._describe))
         await server.start(listener)
-        self._master = await Link.over(master, self._on_master, self._on_master_gone)
-        hello = {"type": "hello", "ip": host, "port": port, "problem": self._namespace_problem}
-        self._master.send(hello)
+        self._keeper = await Link.over(keeper, self._on_master, self._stop.set)
+        await self._recover()
+        self._say_hello()
         await self._stop.wait()
         await self._end_tasks()
         server.close()
-        self._master.close()
+        self._keeper.close()
         # The loop closes what signals are written to before it lets go of them.
         signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
 
+    def _listen(self) -> socket.socket:
+        """On the port that it had before, or on a free one."""
+        family = socket.AF_INET6 if ":" in self._options.host else socket.AF_INET
+        try:
+            return socket.create_server((self._options.host, self._port), family=family)
+        except OSError:
+            return socket.create_server((self._options.host, 0), family=family)
+
+    async def _recover(self) -> None:
+        """Take over what this agent ran before it was killed."""
+        for run in self._checkpoints.load(self._agent_id):
+            self._unsettled[run.key] = run
+            descriptor = self._options.stored.get(run.place.container_id)
+            if descriptor is not None:
+                self._runs[run.key] = run
+                await self._attach(run, socket.socket(fileno=descriptor))
+            elif run.is_over:
+                self._completed.append(run)
+            else:
+                text, reason = "Executor terminated", "REASON_EXECUTOR_TERMINATED"
+                self._end_unstarted(run, "TASK_FAILED", text, reason)
+
     # What the master says.
+
+    def _say_hello(self) -> None:
+        hello = {
+            "type": "hello",
+            "agent_id": self._agent_id,
+            "hostname": self._options.hostname,
+            "ip": self._ip,
+            "port": self._port,
+            "problem": self._namespace_problem,
+            "runs": [run.as_json() for run in self._unsettled.values()],
+        }
+        self._send(hello)
 
     def _on_master(self, message: dict[str, Any]) -> None:
         kind = message["type"]
         if kind == "registered":
             self._agent_id = message["agent_id"]
+            self._checkpoints.save_agent(self._agent_id, self._port)
+        elif kind == "new_master":
+            self._say_hello()
         elif kind == "launch":
             self._launch(message)
         elif kind == "kill":
             run = self._runs.get((message["framework_id"], message["task_id"]))
             if run is not None:
                 self._kill(run, message.get("grace_seconds"))
+        elif kind == "acknowledged":
+            self._acknowledge(message)
         elif kind == "shutdown_framework":
             self._shut_down({message["framework_id"]})
         elif kind == "keep_frameworks":
@@ -166,8 +191,20 @@ class _Agent:
             self._stop_grace_seconds = STOP_GRACE_SECONDS
             self._stop.set()
 
-    def _on_master_gone(self) -> None:
-        self._stop.set()
+    def _acknowledge(self, message: dict[str, Any]) -> None:
+        run = self._unsettled.get((message["framework_id"], message["task_id"]))
+        if run is not None:
+            run.acknowledge(message["uuid"])
+            if run.is_settled:
+                self._settle(run)
+            else:
+                self._checkpoints.save(run)
+
+    def _settle(self, run: Run) -> None:
+        """No master needs to hear of a run any more."""
+        if self._unsettled.get(run.key) is run:
+            del self._unsettled[run.key]
+        self._checkpoints.forget(run)
 
     def _unregister(self) -> None:
         """SIGUSR1 and SIGTERM: leave the cluster in good order, as a Mesos agent does."""
@@ -176,8 +213,8 @@ class _Agent:
         self._stop.set()
 
     def _send(self, message: dict[str, Any]) -> None:
-        if self._master is not None:
-            self._master.send(message)
+        if self._keeper is not None:
+            self._keeper.send(message)
 
     # Tasks.
 
@@ -188,7 +225,7 @@ class _Agent:
             self._options.work_dir, self._agent_id, framework["id"], task_id, message["container_id"]
         )
         run = Run(place, framework, info)
-        self._runs[(framework["id"], task_id)] = run
+        self._runs[run.key] = self._unsettled[run.key] = run
         problem = _container_problem(info)
         if problem is not None:
             self._end_unstarted(run, *problem)
@@ -225,19 +262,20 @@ class _Agent:
 
     def _fork(self, run: Run, order: Order) -> None:
         ours, theirs = socket.socketpair()
-        # A signal to the new process must not reach this one's event loop through what they still share.
-        mask = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
         try:
-            pid = os.fork()
-            if pid == 0:
-                execute(order, theirs)
+            run.executor_pid = fork(lambda: execute(order, theirs))
         except OSError:
             ours.close()
             raise
         finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
             theirs.close()
-        run.executor_pid = pid
+        if run.is_checkpointed:
+            self._checkpoints.save(run)
+            fd_store.put(self._store, run.place.container_id, run.executor_pid, ours.fileno())
+        self._attaching = asyncio.ensure_future(self._attach(run, ours))
+
+    async def _attach(self, run: Run, executor: socket.socket) -> None:
+        """Listen to a run's executor."""
 
         def on_message(message: dict[str, Any]) -> None:
             self._report(run, message)
@@ -256,10 +294,7 @@ class _Agent:
                 self._report(run, ended)
             self._complete(run)
 
-        async def connect() -> None:
-            run.link = await Link.over(ours, on_message, on_end)
-
-        self._connecting = asyncio.ensure_future(connect())
+        run.link = await Link.over(executor, on_message, on_end)
 
     def _kill(self, run: Run, grace_seconds: float | None = None) -> None:
         if grace_seconds is None:
@@ -272,6 +307,8 @@ class _Agent:
         for run in list(self._runs.values()):
             if run.framework["id"] in framework_ids:
                 self._kill(run, DEFAULT_GRACE_SECONDS)
+        for run in [one for one in self._unsettled.values() if one.place.framework_id in framework_ids]:
+            self._settle(run)
 
     def _end_unstarted(self, run: Run, state: str, message: str, reason: str) -> None:
         ended = {"state": state, "message": message, "source": "SOURCE_AGENT", "reason": reason}
@@ -294,18 +331,22 @@ class _Agent:
             uuid=base64.b64encode(uuid.uuid4().bytes).decode(),
         )
         if source == "SOURCE_EXECUTOR":
-            ip = self._address.rpartition(":")[0].strip("[]")
             status["container_status"] = {
                 "container_id": {"value": run.place.container_id},
-                "network_infos": [{"ip_addresses": [{"protocol": "IPv4", "ip_address": ip}]}],
+                "network_infos": [{"ip_addresses": [{"protocol": "IPv4", "ip_address": self._ip}]}],
                 "executor_pid": run.executor_pid,
             }
         run.statuses.append(status)
+        if self._unsettled.get(run.key) is run:
+            # Before anybody hears of it, as in Mesos.
+            self._checkpoints.save(run)
         self._send({"type": "update", "framework_id": run.framework["id"], "status": status})
 
     def _complete(self, run: Run) -> None:
-        if self._runs.get((run.framework["id"], run.task_id)) is run:
-            del self._runs[(run.framework["id"], run.task_id)]
+        if run.is_checkpointed:
+            fd_store.drop(self._store, run.place.container_id)
+        if self._runs.get(run.key) is run:
+            del self._runs[run.key]
         if not self._runs and self._stop.is_set():
             self._all_over.set()
         self._completed.append(run)
@@ -324,6 +365,10 @@ class _Agent:
         if self._runs:
             with contextlib.suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(self._all_over.wait(), self._stop_grace_seconds + 1.0)
+
+    @property
+    def _address(self) -> str:
+        return as_authority(self._ip, self._port)
 
     def _describe(self) -> agent_http.Description:
         return agent_http.Description(

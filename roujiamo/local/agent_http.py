@@ -28,8 +28,8 @@ from roujiamo.mesos.master.quantities import Quantities, from_json
 from roujiamo.mesos.master.state import Task
 
 if TYPE_CHECKING:
-    from roujiamo.local.agent import Run
     from roujiamo.local.http_server import HttpConnection
+    from roujiamo.local.runs import Run
 
 # What one /files/read gives at most: 16 pages, as in Mesos (src/files/files.cpp).
 MAX_READ = 16 * 4096

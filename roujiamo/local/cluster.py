@@ -1,11 +1,12 @@
-"""The local cluster's master process: starts the agents, serves the master's HTTP, ends everything.
+"""The keeper of the local cluster: starts masters and agents, carries what they say to each other, ends everything.
 
-    python -m roujiamo.local: this process (asyncio) --socket pair--> one process for each agent
+    python -m roujiamo.local: this process (asyncio) --socket pair--> one process for each master
+                                                     --socket pair--> one process for each agent
 
-The agents are forked before the event loop exists, so that they begin with one thread and nothing to inherit but their
-end of the socket pair. Every event (a request, an agent's message, a timer) goes through the pure state, and the
-actions that it asks for are done at once. The process is a subreaper: what a killed agent leaves becomes its child and
-is killed. Requests come from whoever can reach the port.
+It is the network between them: what an agent says goes to the master that leads, which is the first that lives. Each
+of the others may be killed at any moment, and is started again where the options say so. The keeper is a subreaper:
+what a killed agent leaves becomes its child and is killed, except the executors whose sockets it holds (see
+`fd_store`). It trusts its children, and nobody else can reach it.
 """
 
 from __future__ import annotations
@@ -14,30 +15,24 @@ import asyncio
 import contextlib
 import json
 import os
-import random
 import shutil
 import signal
 import socket
 import sys
-import time
-import uuid
 from collections.abc import Coroutine
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from roujiamo.errors import LocalClusterError
-from roujiamo.local import work_folder
+from roujiamo.local import fd_store, work_folder
 from roujiamo.local.agent import AgentOptions, run_agent
-from roujiamo.local.children import end_adopted, end_descendants
-from roujiamo.local.http_server import HttpConnection, HttpServer, own_address
+from roujiamo.local.children import end_adopted, end_descendants, fork
+from roujiamo.local.http_server import own_address
 from roujiamo.local.links import Link
+from roujiamo.local.master import MasterOptions, run_master
 from roujiamo.local.namespaces import why_no_hostnames
-from roujiamo.mesos.master import agents, frameworks
-from roujiamo.mesos.master.http_api import HttpApi
-from roujiamo.mesos.master.http_messages import Request, Response, compact
-from roujiamo.mesos.master.quantities import Quantities
-from roujiamo.mesos.master.state import CloseStream, Event, MasterState, Settings, ToAgent
+from roujiamo.mesos.master.state import as_authority
 from roujiamo.system.processes import become_subreaper, reap_children
 
 # Until every agent has said that it is there.
@@ -55,260 +50,323 @@ class ClusterOptions:
     """What the command line chose."""
 
     agents: int
-    host: str
+    masters: int
     port: int
     work_dir: Path | None
     name_prefix: str
-    total: Quantities
-    attributes: list[dict[str, Any]]
-    credentials: dict[str, str] | None
-    settings: Settings
+    master: MasterOptions
+    # Until what was killed is started again; None for never.
+    restart_master_seconds: float | None = None
+    restart_agents_seconds: float | None = None
     ready_fd: int | None = None
     owner_fd: int | None = None
 
 
 @dataclass
-class _AgentProcess:
-    pid: int
-    hostname: str
-    end: socket.socket
+class _Master:
+    """A master's place: its port, and the process that has it now."""
+
+    listener: socket.socket | None
+    address: tuple[str, int]
+    pid: int = 0
     link: Link | None = None
-    agent_id: str | None = None
-    hello: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @property
+    def authority(self) -> str:
+        return as_authority(*self.address)
+
+
+@dataclass
+class _Agent:
+    """An agent's place: its name, what outlives its process, and the process that has it now."""
+
+    number: int
+    hostname: str
+    pid: int = 0
+    link: Link | None = None
+    agent_id: str = ""
+    is_leaving: bool = False
+    store: fd_store.Store = field(default_factory=fd_store.Store)
+    registered: asyncio.Event = field(default_factory=asyncio.Event)
     gone: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 def run_cluster(options: ClusterOptions) -> None:
     """Serve until SIGINT, SIGTERM, SIGHUP or the owner's end; everything is ended and removed then.
 
-    Raises LocalClusterError where the cluster cannot start.
+    Raises LocalClusterError where the cluster cannot start, or lost its only master.
     """
     become_subreaper()
-    listener = _listen(options)
+    masters = _listen_all(options)
     # Until the event loop takes these signals: a cluster half begun must be ended as a whole one.
     signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
     work_dir = options.work_dir or work_folder.make()
     try:
         if options.work_dir is None:
             work_folder.hold(work_dir)
-        problem = why_no_hostnames()
-        processes = [
-            _fork_agent(options, work_dir, problem, number) for number in range(1, options.agents + 1)
-        ]
-        asyncio.run(_Cluster(options, processes, listener).run())
+        asyncio.run(_Keeper(options, work_dir, masters).run())
     finally:
         end_descendants(0.0)
         if options.work_dir is None:
             shutil.rmtree(work_dir, ignore_errors=True)
 
 
-def _listen(options: ClusterOptions) -> socket.socket:
-    family = socket.AF_INET6 if ":" in options.host else socket.AF_INET
+def _listen_all(options: ClusterOptions) -> list[_Master]:
+    """One listener for each master: on the port of the options and those that follow, or on free ones."""
+    masters: list[_Master] = []
+    for number in range(options.masters):
+        listener = _listen(options.master.host, options.port + number if options.port else 0)
+        masters.append(_Master(listener, own_address(listener)))
+    return masters
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        return socket.create_server((options.host, options.port), family=family, backlog=1024)
+        return socket.create_server((host, port), family=family, backlog=1024)
     except (OSError, OverflowError) as error:
-        where = f"{options.host}:{options.port}"
         # create_server adds the address once more to the error's own text.
         reason = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else str(error)
         raise LocalClusterError(
-            f"{where}: cannot listen there: {reason}; try --port 0 for a free port"
+            f"{host}:{port}: cannot listen there: {reason}; try --port 0 for a free port"
         ) from error
 
 
-def _fork_agent(options: ClusterOptions, work_dir: Path, problem: str | None, number: int) -> _AgentProcess:
-    hostname = f"{options.name_prefix}{number}"
-    agent_options = AgentOptions(
-        hostname=hostname,
-        host=options.host,
-        work_dir=work_dir / hostname,
-        is_temporary=options.work_dir is None,
-        total=options.total,
-        attributes=options.attributes,
-        namespace_problem=problem,
-    )
-    try:
-        agent_options.work_dir.mkdir(parents=True, exist_ok=True)
-        ours, theirs = socket.socketpair()
-        pid = os.fork()
-    except OSError as error:
-        raise LocalClusterError(f"{work_dir}: cannot start {hostname}: {error.strerror}") from error
-    if pid == 0:
-        run_agent(agent_options, theirs)
-    theirs.close()
-    return _AgentProcess(pid, hostname, ours)
-
-
-class _Cluster:
-    """The running master: the pure state, and what connects it to the world."""
-
-    def __init__(
-        self, options: ClusterOptions, processes: list[_AgentProcess], listener: socket.socket
-    ) -> None:
+class _Keeper:
+    def __init__(self, options: ClusterOptions, work_dir: Path, masters: list[_Master]) -> None:
         self._options = options
-        self._processes = processes
-        self._listener = listener
-        # One clock for deadlines and timestamps: the time of day at the start, and the monotonic clock since.
-        self._offset = time.time() - time.monotonic()
-        host, port = own_address(listener)
-        self._state = MasterState(
-            options.settings, (host, port), self._now(), lambda: str(uuid.uuid4()), random.shuffle
-        )
-        self._api = HttpApi(self._state, options.credentials, _flags(options, port))
-        self._server = HttpServer(self)
-        self._streams: dict[str, HttpConnection] = {}
-        self._agents: dict[str, _AgentProcess] = {}
-        self._timer: asyncio.TimerHandle | None = None
+        self._work_dir = work_dir
+        self._masters = masters
+        self._leader: _Master | None = None
+        self._agents = [
+            _Agent(number, f"{options.name_prefix}{number}") for number in range(1, options.agents + 1)
+        ]
+        self._namespace_problem: str | None = None
+        self._has_said_problem = False
+        self._failure: LocalClusterError | None = None
         self._stop = asyncio.Event()
         self._hurry = asyncio.Event()
 
     async def run(self) -> None:
         loop = asyncio.get_running_loop()
-        loop.add_signal_handler(signal.SIGCHLD, reap_children)
+        self._namespace_problem = why_no_hostnames()
+        loop.add_signal_handler(signal.SIGCHLD, self._on_child_ended)
         for number in STOP_SIGNALS:
             loop.add_signal_handler(number, self._on_stop_signal)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
         if self._options.owner_fd is not None:
             loop.add_reader(self._options.owner_fd, self._on_owner)
         try:
-            for process in self._processes:
-                await self._connect(process)
+            for master in self._masters:
+                await self._start_master(master)
+            for agent in self._agents:
+                await self._start_agent(agent)
             await self._wait_for_agents()
             if not self._stop.is_set():
-                await self._server.start(self._listener)
                 self._announce()
                 await self._stop.wait()
         finally:
-            self._server.close()
-            await self._stop_agents()
+            await self._stop_all()
             # The loop closes what signals are written to before it lets go of them.
             signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+        if self._failure is not None:
+            raise self._failure
 
-    # The HTTP server's service.
+    # Masters.
 
-    def answer(self, request: Request) -> Response:
-        """Answer one request; what else it causes is done once its response is on its way."""
-        return self._api.answer(request, self._now())
+    async def _start_master(self, master: _Master) -> None:
+        if master.listener is None:
+            master.listener = _listen(*master.address)
+        listener, options = master.listener, self._options.master
+        ours, theirs = socket.socketpair()
+        try:
+            master.pid = fork(lambda: run_master(options, listener, theirs))
+        except OSError as error:
+            raise LocalClusterError(f"cannot start a master: {error.strerror}") from error
+        finally:
+            theirs.close()
+        # From here on the port is open as long as that process lives.
+        listener.close()
+        master.listener = None
+        link = await Link.over(ours, self._on_master, lambda: self._on_master_gone(master, link))
+        master.link = link
+        if self._leader is None:
+            self._elect()
+        else:
+            self._tell_leader(master)
 
-    def on_answered(self, connection: HttpConnection, response: Response) -> None:
-        if response.stream_id is not None:
-            self._streams[response.stream_id] = connection
-        self._do_actions()
+    def _on_master(self, message: dict[str, Any]) -> None:
+        """A master's word for an agent."""
+        agent = self._agents[message["number"] - 1]
+        words = message["message"]
+        if words["type"] == "registered":
+            agent.agent_id = words["agent_id"]
+            agent.registered.set()
+        if agent.link is not None:
+            agent.link.send(words)
 
-    def on_stream_closed(self, stream_id: str) -> None:
-        self._streams.pop(stream_id, None)
-        frameworks.stream_closed(self._state, stream_id, self._now())
-        self._do_actions()
+    def _on_master_gone(self, master: _Master, link: Link) -> None:
+        if master.link is link:
+            master.link = None
+        if self._stop.is_set():
+            return
+        seconds = self._options.restart_master_seconds
+        if seconds is not None:
+            asyncio.get_running_loop().call_later(seconds, self._restart, self._start_master(master))
+        elif not any(one.link is not None for one in self._masters):
+            self._fail(LocalClusterError("the master's process was killed, and with it the cluster ends"))
+            return
+        if master is self._leader:
+            self._elect()
+
+    def _elect(self) -> None:
+        """The first master that lives leads; all agents come to it."""
+        self._leader = next((one for one in self._masters if one.link is not None), None)
+        if self._leader is None:
+            return
+        for master in self._masters:
+            self._tell_leader(master)
+        for agent in self._agents:
+            if agent.link is not None:
+                agent.link.send({"type": "new_master"})
+
+    def _tell_leader(self, master: _Master) -> None:
+        if master.link is not None and self._leader is not None:
+            agent_ids = [agent.agent_id for agent in self._agents if agent.agent_id]
+            message = {"type": "leader", "address": self._leader.authority, "agent_ids": agent_ids}
+            master.link.send(message)
 
     # Agents.
 
-    async def _connect(self, process: _AgentProcess) -> None:
-        def on_message(message: dict[str, Any]) -> None:
-            self._on_agent(process, message)
-
-        def on_end() -> None:
-            self._on_agent_gone(process)
-
-        process.link = await Link.over(process.end, on_message, on_end)
-
-    def _on_agent(self, process: _AgentProcess, message: dict[str, Any]) -> None:
-        if message["type"] == "hello":
-            self._register(process, message)
-        elif process.agent_id is not None:
-            agents.receive(self._state, process.agent_id, message, self._now())
-        self._do_actions()
-
-    def _register(self, process: _AgentProcess, hello: dict[str, Any]) -> None:
-        if hello["problem"] is not None and not any(one.hello.is_set() for one in self._processes):
-            sys.stderr.write(
-                f"roujiamo local: no UTS namespaces here ({hello['problem']}): tasks see this machine's own hostname, "
-                "and their agent's name only in MESOS_HOSTNAME\n"
-            )
-            sys.stderr.flush()
-        address = (hello["ip"], hello["port"])
-        options = self._options
-        agent = agents.add(
-            self._state, process.hostname, address, options.total, options.attributes, self._now()
+    async def _start_agent(self, agent: _Agent) -> None:
+        options = AgentOptions(
+            hostname=agent.hostname,
+            host=self._options.master.host,
+            work_dir=self._work_dir / agent.hostname,
+            is_temporary=self._options.work_dir is None,
+            total=self._options.master.total,
+            attributes=self._options.master.attributes,
+            namespace_problem=self._namespace_problem,
+            is_restarted=bool(agent.agent_id),
+            stored={key: one.descriptor for key, one in agent.store.entries.items()},
         )
-        process.agent_id = agent.id
-        self._agents[agent.id] = process
-        if process.link is not None:
-            process.link.send({"type": "registered", "agent_id": agent.id})
-        process.hello.set()
+        ours, theirs = socket.socketpair()
+        store, agents_store = fd_store.pair()
+        try:
+            options.work_dir.mkdir(parents=True, exist_ok=True)
+            agent.pid = fork(lambda: run_agent(options, theirs, agents_store))
+        except OSError as error:
+            raise LocalClusterError(
+                f"{self._work_dir}: cannot start {agent.hostname}: {error.strerror}"
+            ) from error
+        finally:
+            theirs.close()
+            agents_store.close()
+        agent.gone.clear()
+        asyncio.get_running_loop().add_reader(store, self._on_store, agent, store)
+        agent.link = await Link.over(
+            ours, lambda message: self._on_agent(agent, message), lambda: self._on_agent_gone(agent)
+        )
 
-    def _on_agent_gone(self, process: _AgentProcess) -> None:
-        process.gone.set()
-        process.link = None
-        process.hello.set()
-        if process.agent_id is not None:
-            agents.disconnected(self._state, process.agent_id, self._now())
-        self._do_actions()
-        if not self._stop.is_set():
-            asyncio.get_running_loop().call_later(STRAY_SECONDS, self._kill_strays)
+    def _on_agent(self, agent: _Agent, message: dict[str, Any]) -> None:
+        """An agent's word for the master that leads; lost where none does, to be said again to the next one."""
+        if message["type"] == "unregister":
+            agent.is_leaving = True
+        if message["type"] == "hello" and message["problem"] is not None and not self._has_said_problem:
+            self._has_said_problem = True
+            self._say_no_namespaces(message["problem"])
+        self._tell_master({"type": "agent", "number": agent.number, "message": message})
 
-    def _kill_strays(self) -> None:
-        end_adopted({process.pid for process in self._processes if not process.gone.is_set()})
+    def _tell_master(self, message: dict[str, Any]) -> None:
+        if self._leader is not None and self._leader.link is not None:
+            self._leader.link.send(message)
 
-    async def _wait_for_agents(self) -> None:
-        hellos = [process.hello.wait() for process in self._processes]
-        await _wait_for_all(hellos, unless=self._stop, seconds=START_SECONDS)
+    def _on_store(self, agent: _Agent, store: socket.socket) -> None:
+        if not agent.store.receive(store):
+            asyncio.get_running_loop().remove_reader(store)
+            store.close()
+
+    def _on_agent_gone(self, agent: _Agent) -> None:
+        agent.link = None
+        agent.gone.set()
+        agent.registered.set()
+        self._tell_master({"type": "agent_gone", "number": agent.number})
         if self._stop.is_set():
             return
-        for process in self._processes:
-            if process.agent_id is None:
+        seconds = self._options.restart_agents_seconds
+        loop = asyncio.get_running_loop()
+        if seconds is not None and not agent.is_leaving and agent.agent_id:
+            loop.call_later(seconds, self._restart, self._start_agent(agent))
+        else:
+            agent.store.clear()
+        loop.call_later(STRAY_SECONDS, self._kill_strays)
+
+    def _on_child_ended(self) -> None:
+        """Reap; and kill what a killed executor left, where that was ours after its agent's death."""
+        executors = {one.pid for agent in self._agents for one in agent.store.entries.values()}
+        if any(pid in executors and status != 0 for pid, status in reap_children()):
+            self._kill_strays()
+
+    def _kill_strays(self) -> None:
+        processes = {master.pid for master in self._masters} | {agent.pid for agent in self._agents}
+        executors = {one.pid for agent in self._agents for one in agent.store.entries.values()}
+        end_adopted(processes | executors)
+
+    def _say_no_namespaces(self, problem: str) -> None:
+        sys.stderr.write(
+            f"roujiamo local: no UTS namespaces here ({problem}): tasks see this machine's own hostname, "
+            "and their agent's name only in MESOS_HOSTNAME\n"
+        )
+        sys.stderr.flush()
+
+    # Start and end.
+
+    def _restart(self, start: Coroutine[Any, Any, None]) -> None:
+        if self._stop.is_set():
+            start.close()
+            return
+
+        async def guarded() -> None:
+            try:
+                await start
+            except LocalClusterError as error:
+                self._fail(error)
+
+        self._restarting = asyncio.ensure_future(guarded())
+
+    def _fail(self, error: LocalClusterError) -> None:
+        self._failure = error
+        self._stop.set()
+
+    async def _wait_for_agents(self) -> None:
+        await _wait_for_all(
+            [agent.registered.wait() for agent in self._agents], unless=self._stop, seconds=START_SECONDS
+        )
+        if self._stop.is_set():
+            return
+        for agent in self._agents:
+            if not agent.agent_id:
                 how = (
                     "ended at its start"
-                    if process.gone.is_set()
+                    if agent.gone.is_set()
                     else f"did not start within {START_SECONDS:.0f} s"
                 )
                 raise LocalClusterError(
-                    f"{process.hostname}: the agent's process {how}; see the lines above, or try fewer agents"
+                    f"{agent.hostname}: the agent's process {how}; see the lines above, or try fewer agents"
                 )
 
-    async def _stop_agents(self) -> None:
+    async def _stop_all(self) -> None:
         self._stop.set()
-        for process in self._processes:
-            if process.link is not None:
-                process.link.send({"type": "stop"})
-        ends = [process.gone.wait() for process in self._processes if process.link is not None]
+        for master in self._masters:
+            if master.link is not None:
+                master.link.close()
+        stopping = [agent for agent in self._agents if agent.link is not None]
+        for agent in stopping:
+            if agent.link is not None:
+                agent.link.send({"type": "stop"})
+            agent.store.clear()
+        ends = [agent.gone.wait() for agent in stopping]
         await _wait_for_all(ends, unless=self._hurry, seconds=STOP_SECONDS)
-
-    # Time, actions, owner.
-
-    def _now(self) -> float:
-        return time.monotonic() + self._offset
-
-    def _on_timer(self) -> None:
-        self._timer = None
-        agents.tick(self._state, self._now())
-        self._do_actions()
-
-    def _do_actions(self) -> None:
-        for action in self._state.take_actions():
-            if isinstance(action, Event):
-                connection = self._streams.get(action.stream_id)
-                if connection is not None:
-                    connection.send_event(compact(action.event))
-            elif isinstance(action, CloseStream):
-                connection = self._streams.pop(action.stream_id, None)
-                if connection is not None:
-                    connection.end_stream()
-            elif isinstance(action, ToAgent):
-                process = self._agents.get(action.agent_id)
-                if process is not None and process.link is not None:
-                    process.link.send(action.message)
-        self._set_timer()
-
-    def _set_timer(self) -> None:
-        deadline = self._state.timers.next_deadline
-        if deadline is None:
-            return
-        loop = asyncio.get_running_loop()
-        when = loop.time() + max(0.0, deadline - self._now())
-        if self._timer is not None:
-            if self._timer.when() <= when + 0.001:
-                return
-            self._timer.cancel()
-        self._timer = loop.call_at(when, self._on_timer)
 
     def _on_stop_signal(self) -> None:
         """Once: let the tasks end in their grace. Twice: now."""
@@ -323,11 +381,12 @@ class _Cluster:
 
     def _announce(self) -> None:
         """Say that the cluster is there: on stdout for people, on `ready_fd` for programs."""
-        address = self._state.authority
-        count = len(self._processes)
+        address, *others = [master.authority for master in self._masters]
+        count = len(self._agents)
+        standing_by = f", standing by: {' '.join(others)}" if others else ""
         sys.stdout.write(
             f"roujiamo local cluster (for trying and testing, not for production): master {address}, "
-            f"{count} {'agent' if count == 1 else 'agents'}\n"
+            f"{count} {'agent' if count == 1 else 'agents'}{standing_by}\n"
         )
         sys.stdout.flush()
         if self._options.ready_fd is not None:
@@ -346,18 +405,3 @@ async def _wait_for_all(
     for one in pending:
         one.cancel()
     await asyncio.gather(*pending, return_exceptions=True)
-
-
-def _flags(options: ClusterOptions, port: int) -> dict[str, str]:
-    """What /flags shows: our options under the names of Mesos's."""
-    settings = options.settings
-    return {
-        "agent_ping_timeout": f"{settings.agent_ping_seconds:g}secs",
-        "allocation_interval": f"{settings.allocation_interval_seconds:g}secs",
-        "authenticate_http_frameworks": "true" if options.credentials is not None else "false",
-        "hostname": options.host,
-        "ip": options.host,
-        "max_agent_ping_timeouts": str(settings.agent_ping_timeouts),
-        "min_allocatable_resources": "cpus:0.01|mem:32",
-        "port": str(port),
-    }

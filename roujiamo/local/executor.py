@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
-from roujiamo.local.children import end_descendants, own_descendants
+from roujiamo.local.children import become, end_descendants, own_descendants
 from roujiamo.local.fetcher import fetch_all
 from roujiamo.local.sandbox import User
 from roujiamo.system.processes import become_subreaper, reap_children, signal_all, signal_at_parents_end
@@ -48,7 +48,7 @@ def execute(order: Order, agent: socket.socket) -> NoReturn:
     """Be the executor of one task in a freshly forked process, and exit."""
     status = 1
     try:
-        os.setsid()
+        become("executor", (agent.fileno(),))
         _forget_parent(agent)
         become_subreaper()
         _Executor(order, agent).run()
@@ -227,14 +227,10 @@ def _exec(order: Order) -> int:
 
 
 def _forget_parent(agent: socket.socket) -> None:
-    """Drop what was the agent's: its descriptors, its signal handlers."""
-    signal.set_wakeup_fd(-1)
+    """Drop what was the agent's: its signal handlers, its streams."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1):
         signal.signal(number, signal.SIG_IGN if number != signal.SIGTERM else signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
-    kept = agent.fileno()
-    os.closerange(3, kept)
-    os.closerange(kept + 1, 1 << 20)
     null = os.open("/dev/null", os.O_RDWR)
     for descriptor in (0, 1, 2):
         os.dup2(null, descriptor)

@@ -1,6 +1,6 @@
 """The command line of the local cluster: `python -m roujiamo.local`, and `roujiamo local`.
 
-Runs in the master's process until it is told to stop. What the options mean is in `--help`; mistakes are told in one
+Runs in the keeper's process until it is told to stop. What the options mean is in `--help`; mistakes are told in one
 sentence.
 """
 
@@ -15,6 +15,7 @@ from typing import Any
 
 from roujiamo.errors import RoujiamoError, UsageError
 from roujiamo.local.cluster import ClusterOptions, run_cluster
+from roujiamo.local.master import MasterOptions
 from roujiamo.mesos.master.quantities import Quantities
 from roujiamo.mesos.master.state import Settings
 
@@ -27,6 +28,13 @@ def main_parser() -> argparse.ArgumentParser:
     )
     size = parser.add_argument_group("the cluster")
     size.add_argument("--agents", type=_count, default=2, metavar="N", help="how many agents (default: 2)")
+    size.add_argument(
+        "--masters",
+        type=_count,
+        default=1,
+        metavar="N",
+        help="how many masters, on ports that follow each other; the first that lives leads (default: 1)",
+    )
     size.add_argument(
         "--cpus", type=_amount, default=4.0, metavar="C", help="cpus of each agent (default: 4)"
     )
@@ -84,6 +92,13 @@ def main_parser() -> argparse.ArgumentParser:
     ):
         help_text = f"{text} (default: {value:g})"
         master.add_argument(f"--{name}", type=_amount, default=value, metavar="SECONDS", help=help_text)
+    for name, what in (("master", "a master"), ("agents", "an agent")):
+        master.add_argument(
+            f"--restart-{name}",
+            type=_amount,
+            metavar="SECONDS",
+            help=f"start {what} whose process was killed again after so long (default: never)",
+        )
     programs = parser.add_argument_group("for programs that start a cluster")
     programs.add_argument(
         "--ready-fd",
@@ -127,14 +142,19 @@ def _options(arguments: argparse.Namespace) -> ClusterOptions:
     )
     return ClusterOptions(
         agents=arguments.agents,
-        host=arguments.host,
+        masters=arguments.masters,
         port=arguments.port,
         work_dir=arguments.work_dir.absolute() if arguments.work_dir is not None else None,
         name_prefix=arguments.name_prefix,
-        total=Quantities(total),
-        attributes=arguments.attributes,
-        credentials=_read_credentials(arguments.credentials),
-        settings=settings,
+        master=MasterOptions(
+            host=arguments.host,
+            total=Quantities(total),
+            attributes=arguments.attributes,
+            credentials=_read_credentials(arguments.credentials),
+            settings=settings,
+        ),
+        restart_master_seconds=arguments.restart_master,
+        restart_agents_seconds=arguments.restart_agents,
         ready_fd=arguments.ready_fd,
         owner_fd=arguments.owner_fd,
     )
@@ -156,7 +176,7 @@ def _read_credentials(path: Path | None) -> dict[str, str] | None:
 
 def _count(text: str) -> int:
     if not text.isdecimal() or not 1 <= int(text) <= 10_000:
-        raise argparse.ArgumentTypeError(f"'{text}' is no number of agents")
+        raise argparse.ArgumentTypeError(f"'{text}' is no number of processes")
     return int(text)
 
 

@@ -13,7 +13,7 @@ import pytest
 from tests.driver.driver_process import driver, first_line
 from tests.masters.local_master import local_cluster
 from tests.masters.zookeeper_server import free_port
-from tests.support import until
+from tests.support import children_called, until
 
 
 @pytest.fixture(scope="module")
@@ -85,7 +85,8 @@ def test_a_stopped_master_holds_neither_the_driver_nor_its_end() -> None:
     limits = {"call_seconds": 0.5, "teardown_seconds": 1.5}
     with local_cluster(port) as cluster, driver(first_line(f"127.0.0.1:{port}", limits=limits)) as held:
         held.expect("offers")
-        os.kill(cluster.pid, signal.SIGSTOP)
+        (master,) = children_called(cluster.pid, "master")
+        os.kill(master, signal.SIGSTOP)
         try:
             held.send({"call": "revive"})
             assert held.expect("error", call="revive")["kind"] == "unreachable"
@@ -95,7 +96,7 @@ def test_a_stopped_master_holds_neither_the_driver_nor_its_end() -> None:
             assert held.wait() == 1
             assert "may not be torn down" in held.log()
         finally:
-            os.kill(cluster.pid, signal.SIGCONT)
+            os.kill(master, signal.SIGCONT)
 
 
 def test_a_master_that_stops_for_a_moment_loses_no_teardown() -> None:
@@ -103,10 +104,11 @@ def test_a_master_that_stops_for_a_moment_loses_no_teardown() -> None:
     port = free_port()
     with local_cluster(port) as cluster, driver(first_line(f"127.0.0.1:{port}")) as held:
         held.expect("subscribed")
-        os.kill(cluster.pid, signal.SIGSTOP)
+        (master,) = children_called(cluster.pid, "master")
+        os.kill(master, signal.SIGSTOP)
         held.close_stdin()
         until(lambda: _is_sending(port), 10, "the TEARDOWN to be on its way")
-        os.kill(cluster.pid, signal.SIGCONT)
+        os.kill(master, signal.SIGCONT)
         assert held.wait() == 0
 
 

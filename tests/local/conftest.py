@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.support import Program, running
+from tests.support import Program, children_called, running
 
 READY = "roujiamo local cluster (for trying and testing, not for production): master "
 
@@ -20,6 +20,16 @@ class Cluster:
     def __init__(self, program: Program) -> None:
         self.program = program
         self.address = program.ready_line.removeprefix(READY).partition(",")[0]
+
+    def master_pid(self) -> int:
+        """The process of the one master."""
+        (pid,) = children_called(self.program.pid, "master")
+        return pid
+
+    def agent_pid(self, hostname: str) -> int:
+        """The process of an agent."""
+        (pid,) = children_called(self.program.pid, hostname)
+        return pid
 
 
 @contextlib.contextmanager

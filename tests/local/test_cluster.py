@@ -54,8 +54,8 @@ def commands(one: Cluster) -> set[str]:
 
 def agent_pids(one: Cluster) -> list[int]:
     """The agents' processes, oldest first."""
-    children = Path(f"/proc/{one.program.pid}/task/{one.program.pid}/children").read_text()
-    return sorted(map(int, children.split()))
+    agents = get(one.address, "/slaves")[1]["slaves"]
+    return sorted(one.agent_pid(agent["hostname"]) for agent in agents)
 
 
 def are_gone(pids: set[int]) -> bool:
@@ -147,7 +147,7 @@ def test_a_killed_agent_is_noticed_and_its_tasks_end() -> None:
         agents = get(one.address, "/slaves")[1]["slaves"]
         agent_id = scheduler.update("t", ("TASK_RUNNING",))["agent_id"]["value"]
         hostname = next(agent["hostname"] for agent in agents if agent["id"] == agent_id)
-        victim = agent_pids(one)[int(hostname.removeprefix("agent")) - 1]
+        victim = one.agent_pid(hostname)
         tasks_pids = children_of(victim)
         os.kill(victim, signal.SIGKILL)
         assert scheduler.update("t", ("TASK_UNREACHABLE",))["message"] == "health check timed out"
@@ -198,7 +198,7 @@ def test_an_agent_told_to_end_unregisters() -> None:
         agent_id = scheduler.update("t", ("TASK_RUNNING",))["agent_id"]["value"]
         agents = get(one.address, "/slaves")[1]["slaves"]
         hostname = next(agent["hostname"] for agent in agents if agent["id"] == agent_id)
-        os.kill(agent_pids(one)[int(hostname.removeprefix("agent")) - 1], signal.SIGUSR1)
+        os.kill(one.agent_pid(hostname), signal.SIGUSR1)
         lost = scheduler.update("t")
         assert lost["message"] == f"Agent {hostname} removed: the agent unregistered"
         scheduler.call("TEARDOWN")

@@ -3,7 +3,7 @@
 Imported by the test process only. Nothing in here stands in for a part of the product.
 """
 
-from tests.support.programs import Program, children_of, is_alive, running
+from tests.support.programs import Program, children_called, children_of, is_alive, running
 from tests.support.tools import (
     OpenMpi,
     mpi_environment,
@@ -19,6 +19,7 @@ from tests.support.waiting import scaled, until
 __all__ = [
     "OpenMpi",
     "Program",
+    "children_called",
     "children_of",
     "is_alive",
     "mpi_environment",

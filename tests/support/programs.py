@@ -113,6 +113,17 @@ def children_of(pid: int) -> set[int]:
     return found
 
 
+def children_called(pid: int, name: str) -> list[int]:
+    """The pids of the living children of `pid` with that name (proc(5), /proc/pid/comm)."""
+    found = []
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+        for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+                if Path(f"/proc/{child}/comm").read_text().strip() == name and is_alive(int(child)):
+                    found.append(int(child))
+    return found
+
+
 def is_alive(pid: int) -> bool:
     """Whether a process of that number runs (one that only waits to be reaped does not)."""
     try:

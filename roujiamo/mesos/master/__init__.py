@@ -1,6 +1,6 @@
 """A Mesos master's state, as the local cluster's server keeps it. Pure code: the clock and randomness are arguments.
 
-Used by the process `python -m roujiamo.local` only. What it answers is what a recorded Mesos 1.11 answered.
+Used by the local cluster's masters only. What it answers is what a recorded Mesos 1.11 answered.
 
     http_api          one HTTP request in, one response out
       scheduler_calls   a framework's calls (POST /api/v1/scheduler), their checks in the master's order
@@ -12,6 +12,7 @@ Used by the process `python -m roujiamo.local` only. What it answers is what a r
         tasks             status updates with retries, KILL, RECONCILE
       views             the read endpoints: /state, /slaves, /frameworks, /tasks, ...
     agents            agents that come, go silent and go; pings
+    reregistration    agents that come back, also to a master that knows nothing
     state             the records, the timers, and the actions that the server has to do
     quantities        resources and their arithmetic
 """

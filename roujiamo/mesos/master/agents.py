@@ -34,8 +34,23 @@ def add(
     now: float,
 ) -> Agent:
     """Register an agent; its resources are offered at once."""
+    agent = add_as(state, state.new_agent_id(), hostname, address, total, attributes, now)
+    offers.allocate(state, now)
+    return agent
+
+
+def add_as(
+    state: MasterState,
+    agent_id: str,
+    hostname: str,
+    address: tuple[str, int],
+    total: Quantities,
+    attributes: list[dict[str, Any]],
+    now: float,
+) -> Agent:
+    """Register an agent under an id; nothing is offered yet."""
     agent = Agent(
-        id=state.new_agent_id(),
+        id=agent_id,
         hostname=hostname,
         ip=address[0],
         port=address[1],
@@ -48,7 +63,6 @@ def add(
     state.total = state.total + total.scalars
     offers.note_availability(state, agent)
     state.timers.schedule(now + state.settings.agent_ping_seconds, "ping", agent.id)
-    offers.allocate(state, now)
     return agent
 
 
@@ -59,7 +73,7 @@ def receive(state: MasterState, agent_id: str, message: dict[str, Any], now: flo
         return
     agent.missed_pings = 0
     if agent.standing == UNREACHABLE:
-        _come_back(state, agent, now)
+        come_back(state, agent, now)
     if message["type"] == "update":
         tasks.receive_update(state, agent_id, message["framework_id"], message["status"], now)
     elif message["type"] == "unregister":
@@ -79,7 +93,8 @@ def disconnected(state: MasterState, agent_id: str, now: float) -> None:
                 message = f"Agent {agent.hostname} disconnected"
                 _lose(state, framework, task, "TASK_LOST", message, "REASON_AGENT_DISCONNECTED", now)
         offers.note_availability(state, agent)
-        state.timers.schedule(now + state.settings.agent_removal_seconds, "agent_removal", agent.id)
+        agent.removal_at = now + state.settings.agent_removal_seconds
+        state.timers.schedule(agent.removal_at, "agent_removal", agent.id)
 
 
 def tick(state: MasterState, now: float) -> None:
@@ -99,9 +114,11 @@ def tick(state: MasterState, now: float) -> None:
             frameworks.failover(state, key, now)
         elif kind == "ping":
             _ping(state, key, now)
+        elif kind == "recovery":
+            state.recovered_agents.clear()
         elif kind == "agent_removal":
             agent = state.agents.get(key)
-            if agent is not None and agent.standing == DISCONNECTED:
+            if agent is not None and agent.standing == DISCONNECTED and agent.removal_at <= now:
                 _mark_unreachable(state, agent, now)
     if is_allocation_due:
         offers.allocate(state, now)
@@ -109,12 +126,13 @@ def tick(state: MasterState, now: float) -> None:
 
 def _ping(state: MasterState, agent_id: str, now: float) -> None:
     agent = state.agents.get(agent_id)
-    if agent is None or agent.standing == DISCONNECTED:
+    if agent is None:
         return
-    agent.missed_pings += 1
-    if agent.missed_pings > state.settings.agent_ping_timeouts and agent.standing == ACTIVE:
-        _mark_unreachable(state, agent, now)
-    state.act(ToAgent(agent.id, {"type": "ping"}))
+    if agent.standing != DISCONNECTED:
+        agent.missed_pings += 1
+        if agent.missed_pings > state.settings.agent_ping_timeouts and agent.standing == ACTIVE:
+            _mark_unreachable(state, agent, now)
+        state.act(ToAgent(agent.id, {"type": "ping"}))
     state.timers.schedule(now + state.settings.agent_ping_seconds, "ping", agent.id)
 
 
@@ -146,7 +164,7 @@ def _mark_unreachable(state: MasterState, agent: Agent, now: float) -> None:
     _announce_failure(state, agent)
 
 
-def _come_back(state: MasterState, agent: Agent, now: float) -> None:
+def come_back(state: MasterState, agent: Agent, now: float) -> None:
     """An agent that was given up speaks again: what it runs is back, what was torn down meanwhile is to end."""
     agent.standing = ACTIVE
     agent.reregistered_at = now

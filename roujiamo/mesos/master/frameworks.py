@@ -52,6 +52,7 @@ def subscribe(state: MasterState, call: dict[str, Any], principal: str | None, n
         state.frameworks[framework.id] = framework
     else:
         framework.reregistered_at = now
+        framework.is_recovered = False
         if framework.stream_id is not None:
             _refuse(state, framework.stream_id, "Framework failed over")
             del state.streams[framework.stream_id]
@@ -66,6 +67,22 @@ def subscribe(state: MasterState, call: dict[str, Any], principal: str | None, n
     offers.allocate(state, now)
     tasks.send_pending(state, framework, now)
     return stream_id
+
+
+def recover(state: MasterState, info: dict[str, Any], now: float) -> Framework:
+    """A framework that an agent tells of, which a master before this one knew: it has its failover timeout to come."""
+    framework = Framework(
+        id=info["id"]["value"],
+        info=info,
+        principal=info.get("principal"),
+        roles=roles_of(info),
+        registered_at=now,
+        capabilities=capabilities_of(info),
+        is_recovered=True,
+    )
+    state.frameworks[framework.id] = framework
+    _wait_for_return(state, framework, now)
+    return framework
 
 
 def update_framework(
@@ -98,8 +115,7 @@ def stream_closed(state: MasterState, stream_id: str, now: float) -> None:
         return
     framework.stream_id = None
     offers.remove_all_offers(state, framework)
-    framework.failover_at = now + max(0.0, framework.info.get("failover_timeout", 0.0))
-    state.timers.schedule(framework.failover_at, "failover", framework.id)
+    _wait_for_return(state, framework, now)
     failover(state, framework.id, now)
     offers.allocate_soon(state, now)
 
@@ -184,6 +200,11 @@ def _update(framework: Framework, info: dict[str, Any], suppressed: list[str]) -
     framework.roles = roles_of(info)
     framework.capabilities = capabilities_of(info)
     framework.suppressed = set(suppressed)
+
+
+def _wait_for_return(state: MasterState, framework: Framework, now: float) -> None:
+    framework.failover_at = now + max(0.0, framework.info.get("failover_timeout", 0.0))
+    state.timers.schedule(framework.failover_at, "failover", framework.id)
 
 
 def _refuse(state: MasterState, stream_id: str, message: str) -> None:

@@ -36,6 +36,9 @@ OPERATOR_CALLS = frozenset(
     """.split()
 )
 
+# What a master that does not lead answers itself.
+ANSWERED_BY_ALL = frozenset(("/health", "/version", "/flags"))
+
 SCHEDULER_REALM = "mesos-master-scheduler"
 
 
@@ -46,12 +49,17 @@ class HttpApi:
         self._state = state
         self._credentials = credentials
         self._flags = flags
+        # host:port of the master that leads, this one until it is told of another; None while nobody does.
+        self.leader: str | None = state.authority
 
     def answer(self, request: Request, now: float) -> Response:
         """Do what `request` asks; never raises for what a client sent."""
         path = request.path.removeprefix("/master") if request.path.startswith("/master/") else request.path
         if path != "/":
             path = path.rstrip("/")
+        leads = self.leader == self._state.authority
+        if path == "/redirect" or (not leads and path not in ANSWERED_BY_ALL):
+            return self._redirect(path, request)
         if path == "/api/v1/scheduler":
             return self._scheduler(request, now)
         if path == "/teardown":
@@ -59,6 +67,12 @@ class HttpApi:
         if path.startswith("/api/v1"):
             return self._operator(request)
         return self._read(path, request)
+
+    def _redirect(self, path: str, request: Request) -> Response:
+        """What does not lead sends its callers on (Mesos's docs/scheduler-http-api.md, "Master detection")."""
+        if self.leader is None:
+            return plain(503, "No leader elected")
+        return Response(307, {"Location": f"//{self.leader}{'' if path == '/redirect' else request.path}"})
 
     def _scheduler(self, request: Request, now: float) -> Response:
         principal = None
@@ -109,8 +123,6 @@ class HttpApi:
             return json_response(views.BUILD, query)
         if path == "/health":
             return Response(200)
-        if path == "/redirect":
-            return Response(307, {"Location": f"//{state.authority}"})
         if path == "/state":
             return json_response(views.whole_state(state, self._flags), query)
         if path == "/state-summary":

@@ -82,6 +82,8 @@ class Agent:
     # (framework id, task id) of what runs here; a dict for its order.
     tasks: dict[tuple[str, str], Task] = field(default_factory=dict)
     missed_pings: int = 0
+    # While it is disconnected: when it will be given up.
+    removal_at: float = 0.0
 
     @property
     def pid(self) -> str:
@@ -134,6 +136,8 @@ class Framework:
     unregistered_at: float = 0.0
     stream_id: str | None = None
     suppressed: set[str] = field(default_factory=set)
+    # Known from its tasks on the agents only: it has not subscribed with this master yet.
+    is_recovered: bool = False
     failover_at: float | None = None
     offers: dict[str, Offer] = field(default_factory=dict)
     filters: dict[tuple[str, str], list[Filter]] = field(default_factory=dict)
@@ -213,6 +217,8 @@ class MasterState:
         self.role_allocations: dict[str, Quantities] = {}
         self.timers = Timers()
         self.allocation_at: float | None = None
+        # Agents that an earlier master knew and that have not come to this one yet (the real master's registry).
+        self.recovered_agents: set[str] = set()
         self._actions: list[Action] = []
         self._offers = 0
         self._frameworks = 0

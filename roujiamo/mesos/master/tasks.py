@@ -1,8 +1,9 @@
 """Tasks: launching, status updates with their retries, KILL and RECONCILE.
 
 Part of the local master's state. A task's updates queue up here until its framework acknowledges them: only the first
-unacknowledged one is sent, again after 10 s, 20 s, 40 s and so on (in Mesos the agent keeps this queue; a framework
-cannot see the difference). States and messages are those of the recorded traces.
+unacknowledged one is sent, again after 10 s, 20 s, 40 s and so on (in Mesos the agent alone keeps this queue; here it
+keeps one too, for the next master, and a framework cannot see the difference). States and messages are those of the
+recorded traces.
 
     launch -> TASK_STAGING -> (updates from the agent) -> a terminal state -> acknowledged -> completed
                   \\-> the agent is lost -> TASK_LOST, or TASK_UNREACHABLE until the agent is back
@@ -52,6 +53,8 @@ def launch(state: MasterState, framework: Framework, agent: Agent, role: str, in
             "name": framework.info["name"],
             "user": framework.info["user"],
             "role": role,
+            # For a master that comes after this one.
+            "info": framework.info,
             "failover_timeout": framework.info.get("failover_timeout", 0.0),
             "checkpoint": framework.is_checkpointing,
             "knows_killing": "TASK_KILLING_STATE" in framework.capabilities,
@@ -99,7 +102,7 @@ def receive_update(
         release(state, framework, task, now)
     task.pending.append(status)
     if len(task.pending) == 1:
-        _send_first(state, framework, task, now)
+        send_first(state, framework, task, now)
 
 
 def acknowledge(state: MasterState, framework: Framework, acknowledged: dict[str, Any], now: float) -> None:
@@ -108,10 +111,17 @@ def acknowledge(state: MasterState, framework: Framework, acknowledged: dict[str
     if task is None or not task.pending or task.pending[0]["uuid"] != acknowledged["uuid"]:
         return
     status = task.pending.popleft()
+    message = {
+        "type": "acknowledged",
+        "framework_id": framework.id,
+        "task_id": task.id,
+        "uuid": status["uuid"],
+    }
+    state.act(ToAgent(task.agent_id, message))
     if status["state"] in TERMINAL_STATES:
         complete(framework, task)
     elif task.pending:
-        _send_first(state, framework, task, now)
+        send_first(state, framework, task, now)
 
 
 def retry(state: MasterState, key: str, now: float) -> None:
@@ -136,7 +146,7 @@ def send_pending(state: MasterState, framework: Framework, now: float) -> None:
     """A framework is back: send it what it has not acknowledged."""
     for task in framework.tasks.values():
         if task.pending:
-            _send_first(state, framework, task, now)
+            send_first(state, framework, task, now)
 
 
 def kill(state: MasterState, framework: Framework, call: dict[str, Any], now: float) -> None:
@@ -175,6 +185,9 @@ def reconcile(
     if task is not None:
         agent_id, answer, message = task.agent_id, task.state, "Latest task state"
         more = last_container(task)
+    elif agent_id in state.recovered_agents or (agent_id is None and state.recovered_agents):
+        # It may well run there: a new master says nothing until it knows (recorded).
+        return
     elif agent is not None and agent.standing == UNREACHABLE:
         answer, message = "TASK_UNREACHABLE" if is_aware else "TASK_LOST", "Task is unreachable"
         more["unreachable_time"] = as_time(agent.unreachable_at or now)
@@ -238,7 +251,8 @@ def as_time(seconds: float) -> dict[str, int]:
     return {"nanoseconds": int(seconds * 1e9)}
 
 
-def _send_first(state: MasterState, framework: Framework, task: Task, now: float) -> None:
+def send_first(state: MasterState, framework: Framework, task: Task, now: float) -> None:
+    """Send the oldest update that the framework has not acknowledged, and again until it has."""
     status = task.pending[0]
     if not task.statuses or task.statuses[-1] is not status:
         task.statuses.append(status)

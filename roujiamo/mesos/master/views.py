@@ -257,7 +257,7 @@ def _framework(state: MasterState, framework: Framework) -> dict[str, Any]:
         "webui_url": info.get("webui_url", ""),
         "active": framework.is_connected,
         "connected": framework.is_connected,
-        "recovered": False,
+        "recovered": framework.is_recovered,
         "user": info["user"],
         "failover_timeout": float(info.get("failover_timeout", 0.0)),
         "checkpoint": framework.is_checkpointing,

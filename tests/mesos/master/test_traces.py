@@ -108,8 +108,10 @@ def test_agent_loss() -> None:
 
     def on_note(replay: Replay, note: str) -> None:
         if "KILL 2" in note:
+            replay.silent.add("mnode2")
             agents.disconnected(replay.state, replay.agents["mnode2"], replay.now)
         elif "start 2" in note:
+            replay.silent.clear()
             replay.tell("mnode2", {"type": "pong"})
         elif "STOP 3" in note:
             replay.silent.add("mnode3")
