@@ -18,8 +18,8 @@ from typing import Any
 import pytest
 
 from tests.local.conftest import READY, Cluster, cluster
-from tests.local.scheduler import Scheduler, get, request, subscribed
 from tests.support import children_of, is_alive, running, until
+from tests.support.scheduler import Scheduler, get, request, subscribed
 
 RESTLESS = "setsid sleep 1000 & (setsid sleep 1001 &); while :; do sleep 0.05; done"
 STUBBORN = "trap '' TERM; " + RESTLESS

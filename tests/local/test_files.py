@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import pytest
 
 from tests.local.conftest import Cluster
-from tests.local.scheduler import Scheduler, get, subscribed, task
 from tests.mesos.master.test_views import SHAPES, shape, without
+from tests.support.scheduler import Scheduler, get, subscribed, task
 
 COMMAND = (
     "printf 'héllo\\nline 0\\n'; printf err >&2; mkdir sub; echo deep > sub/file; ln -s /etc/passwd out; "

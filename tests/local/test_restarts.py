@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from tests.local.conftest import Cluster, cluster
-from tests.local.scheduler import Scheduler, get, subscribed
 from tests.support import children_called, children_of, is_alive, until
+from tests.support.scheduler import Scheduler, get, subscribed
 
 RETURNS = {"failover_timeout": 60.0, "checkpoint": True, "capabilities": [{"type": "PARTITION_AWARE"}]}
 

@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 
 from tests.local.conftest import Cluster
-from tests.local.scheduler import Scheduler, get, subscribed
 from tests.support import is_alive, until
+from tests.support.scheduler import Scheduler, get, subscribed
 
 NUMBERS = itertools.count()
 KILLING = [{"type": "TASK_KILLING_STATE"}]

@@ -11,7 +11,7 @@ from typing import Any
 from roujiamo.mesos.master import offers, quantities, tasks
 from roujiamo.mesos.master.quantities import Quantities
 from roujiamo.mesos.master.state import Framework, MasterState, Offer
-from roujiamo.mesos.master.validation import task_problem
+from roujiamo.mesos.master.validation import operation_problem, task_problem
 
 
 def accept(state: MasterState, framework: Framework, call: dict[str, Any], now: float) -> None:
@@ -32,8 +32,13 @@ def accept(state: MasterState, framework: Framework, call: dict[str, Any], now: 
     for operation in operations:
         kind = operation.get("type")
         if kind == "LAUNCH":
-            for info in operation.get("launch", {}).get("task_infos", []):
-                left = _launch(state, framework, agent.id, role, info, left, now)
+            infos = operation.get("launch", {}).get("task_infos", [])
+            invalid = operation_problem(infos)
+            for info in infos:
+                if invalid is not None:
+                    _error(state, framework, info, invalid, now)
+                else:
+                    left = _launch(state, framework, agent.id, role, info, left, now)
         elif kind == "LAUNCH_GROUP":
             _refuse_group(state, framework, operation, now)
         # Other operations (reservations, volumes) are dropped, as a master drops those that it cannot do.

@@ -140,6 +140,15 @@ def id_problem(value: str) -> str | None:
     return None
 
 
+def operation_problem(infos: list[dict[str, Any]]) -> str | None:
+    """What is wrong with a LAUNCH as a whole: one resource that means nothing spoils all of its tasks (recorded)."""
+    for info in infos:
+        for resource in info.get("resources", []):
+            if problem := quantities.invalid_reason(resource):
+                return problem
+    return None
+
+
 def task_problem(
     info: dict[str, Any], known_ids: Container[str], agent_id: str, available: Quantities, role: str
 ) -> str | None:
@@ -159,9 +168,12 @@ def task_problem(
         return "Task's `max_completion_time` must be non-negative"
     if not resources:
         return "Task uses no resources"
-    for resource in resources:
-        if problem := quantities.invalid_reason(resource):
-            return problem
+    roles = sorted({one.get("allocation_info", {}).get("role", role) for one in resources})
+    if len(roles) > 1:
+        return (
+            f"Invalid task resources: The resources have multiple allocation roles ('{roles[0]}' and '{roles[1]}') "
+            "but only one allocation role is allowed"
+        )
     if ("command" in info) == ("executor" in info):
         return "Task should have at least one (but not both) of CommandInfo or ExecutorInfo present"
     needed = quantities.from_json(resources)
