@@ -146,8 +146,10 @@ ERRORS: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "blank": (
         {"role": "a b"},
-        ("'FrameworkInfo.role' is not a valid role: Role component 'a b' is invalid because it contains "
-        "backspace or whitespace"),
+        (
+            "'FrameworkInfo.role' is not a valid role: Role component 'a b' is invalid because it contains "
+            "backspace or whitespace"
+        ),
     ),
     "slash": (
         {"role": "/a"},

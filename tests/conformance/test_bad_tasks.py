@@ -18,8 +18,10 @@ def scalar(name: str, value: float) -> dict[str, Any]:
 INVALID: dict[str, tuple[dict[str, Any], str]] = {
     "too much": (
         {"resources": [scalar("cpus", 4000), scalar("mem", 32)]},
-        (r"Total resources cpus\(allocated: \*\):4000; mem\(allocated: \*\):32 required by task and its executor is "
-        r"more than available .*cpus\(allocated: \*\):[\d.]+; mem\(allocated: \*\):[\d.]+; .*"),
+        (
+            r"Total resources cpus\(allocated: \*\):4000; mem\(allocated: \*\):32 required by task and its executor is "
+            r"more than available .*cpus\(allocated: \*\):[\d.]+; mem\(allocated: \*\):[\d.]+; .*"
+        ),
     ),
     "an agent that is not the offer's": (
         {"agent_id": {"value": "nope-S0"}},
@@ -32,8 +34,10 @@ INVALID: dict[str, tuple[dict[str, Any], str]] = {
     "no resources": ({"resources": []}, r"Task uses no resources"),
     "two roles": (
         {"resources": [{**scalar("cpus", 0.1), "allocation_info": {"role": "x"}}, scalar("mem", 32)]},
-        (r"Invalid task resources: The resources have multiple allocation roles \('\*' and 'x'\) but only one "
-        r"allocation role is allowed"),
+        (
+            r"Invalid task resources: The resources have multiple allocation roles \('\*' and 'x'\) but only one "
+            r"allocation role is allowed"
+        ),
     ),
     "a grace below zero": (
         {"kill_policy": {"grace_period": {"nanoseconds": -1}}},
