@@ -98,7 +98,16 @@ def master(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     principal, _, secret = CREDENTIALS.partition(":")
     path: Path = tmp_path_factory.mktemp("conformance") / "credentials.json"
     path.write_text(json.dumps({"credentials": [{"principal": principal, "secret": secret}]}))
-    options = ("--agents", "3", "--update-retry", "0.5", "--heartbeat-interval", "1")
+    options = (
+        "--agents",
+        "3",
+        "--allocation-interval",
+        "0.2",
+        "--update-retry",
+        "0.5",
+        "--heartbeat-interval",
+        "1",
+    )
     with cluster(*options, "--credentials", str(path), "--restart-agents", "0.3") as one:
         yield Master(one.address, CREDENTIALS, 0.5, one)
 
