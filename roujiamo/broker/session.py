@@ -22,7 +22,7 @@ import os
 import random
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from roujiamo.broker.allocation import Allocation
@@ -46,7 +46,7 @@ from roujiamo.protocol.handshake import FIRST_CONTACT, RESUME, SECRET_SIZE, Resp
 from roujiamo.protocol.link import Link
 from roujiamo.protocol.route import Route
 from roujiamo.proxy.welcome import build_welcome, carried_modules
-from roujiamo.session.names import aliases, find_name
+from roujiamo.session.names import HostName, aliases, find_host
 from roujiamo.session.request import SessionRequest
 from roujiamo.system.runtime_folder import SessionFolder
 
@@ -528,20 +528,14 @@ class Session:
 
     def _find_host(self, wanted: str) -> Host:
         """Raises HostUnknown."""
-        hosts = [host for host in self.hosts.values() if host.state != LOST] or list(self.hosts.values())
-        for host in hosts:
-            if host.alias == wanted:
-                return host
-        lost = [
-            host for host in self.hosts.values() if host.state == LOST and wanted in (host.alias, host.name)
-        ]
+        living = [host for host in self.hosts.values() if host.state != LOST]
+        lost = [host for host in self.hosts.values() if host.state == LOST]
         try:
-            name = find_name((host.name for host in hosts), wanted)
+            return _find_host(living or lost, wanted)
         except HostUnknown:
-            if lost:
-                return lost[-1]
+            with contextlib.suppress(HostUnknown):
+                return _find_host(lost, wanted)
             raise
-        return next(host for host in hosts if host.name == name)
 
     def _answer(self, request: dict[str, Any]) -> dict[str, Any]:
         """Answer a request of one of our own programs."""
@@ -562,6 +556,14 @@ class Session:
             self.end(RoujiamoError("the session was cancelled (`roujiamo cancel`)"))
             return {"ending": True}
         return {"error": f"no request {request.get('request')!r}"}
+
+
+def _find_host(hosts: Iterable[Host], wanted: str) -> Host:
+    """Raises HostUnknown."""
+    # An agent's last host counts: the ones before have failed.
+    by_agent = {host.agent_id: host for host in hosts}
+    names = {agent_id: HostName(host.name, (host.alias, agent_id)) for agent_id, host in by_agent.items()}
+    return by_agent[find_host(names, wanted)]
 
 
 def _remedy(told: str) -> str:

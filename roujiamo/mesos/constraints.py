@@ -17,7 +17,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from roujiamo.errors import UsageError
-from roujiamo.mesos.offers import Attributes, AttributeValue, HostNames, is_named
+from roujiamo.mesos.offers import Attributes, AttributeValue
+from roujiamo.session.names import HostNames, is_named
 
 _FORM = re.compile(r"\s*([^\s=!~<>]+)\s*(==|!=|!~|<=|>=|=|~|<|>)\s*([^\s=](?:.*\S)?)\s*")
 _COMPARE: dict[str, Callable[[float, float], bool]] = {

@@ -9,8 +9,9 @@ from collections.abc import Iterable, Sequence
 from roujiamo.mesos import shortage
 from roujiamo.mesos.constraints import Matcher
 from roujiamo.mesos.demand import Demand
-from roujiamo.mesos.offers import Agent, HostNames, Offer
+from roujiamo.mesos.offers import Agent, Offer
 from roujiamo.mesos.resources import Resources
+from roujiamo.session.names import HostNames
 
 MAX_FAILURES = 2
 

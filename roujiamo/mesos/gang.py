@@ -28,10 +28,11 @@ from roujiamo.mesos.decisions import Accept, Batch, Decision, Decline, Revive, S
 from roujiamo.mesos.demand import PACK, SPREAD, Demand
 from roujiamo.mesos.eligibility import Eligibility
 from roujiamo.mesos.held import Capacities, HeldAgent, HeldOffers
-from roujiamo.mesos.offers import HostNames, Offer, parse_agent, parse_offer
+from roujiamo.mesos.offers import Offer, parse_agent, parse_offer
 from roujiamo.mesos.placement import Placed, place_shares, place_slots
 from roujiamo.mesos.resources import JSON, take, take_all
 from roujiamo.mesos.split import split_evenly
+from roujiamo.session.names import HostNames
 
 __all__ = [
     "HOLD_SECONDS",

@@ -17,7 +17,6 @@ AttributeValue = str | float | tuple[tuple[float, float], ...]
 Attributes = Mapping[str, tuple[AttributeValue, ...]]
 
 _RANGES = re.compile(r"\[\s*(\d+-\d+(?:\s*,\s*\d+-\d+)*)\s*\]")
-_ADDRESS = re.compile(r"[\d.]+|[0-9a-fA-F:.]*:[0-9a-fA-F:.]*")
 
 T = TypeVar("T")
 
@@ -60,55 +59,6 @@ def parse_agent(agent: JSON, role: str = UNRESERVED) -> Agent:
     return _checked(_read_agent, agent, role, "an agent in its /slaves")
 
 
-def is_named(hostname: str, name: str) -> bool:
-    """True where a user who says `name` means the host `hostname`, as with ssh.
-
-    Case and a final dot do not matter, and a name without a dot means the first label; an address is only itself.
-    """
-    hostname, name = _normal(hostname), _normal(name)
-    return name == hostname or name in short_names(hostname) or hostname in short_names(name)
-
-
-def short_names(hostname: str) -> tuple[str, ...]:
-    """Return what a qualified name is also called: its first label, or nothing for addresses and plain names."""
-    first, dot, _ = _normal(hostname).partition(".")
-    return (first,) if dot and not _ADDRESS.fullmatch(hostname) else ()
-
-
-class HostNames:
-    """A set of names that users gave to hosts; finding one costs the same however many there are."""
-
-    def __init__(self, names: Iterable[str] = ()) -> None:
-        self._by_key: dict[str, list[str]] = {}
-        for name in names:
-            self.add(name)
-
-    def add(self, name: str) -> None:
-        """Put `name` into the set."""
-        for key in _keys(name):
-            self._by_key.setdefault(key, []).append(name)
-
-    def remove(self, name: str) -> None:
-        """Take `name` out of the set again."""
-        for key in _keys(name):
-            self._by_key[key].remove(name)
-            if not self._by_key[key]:
-                del self._by_key[key]
-
-    def find(self, hostname: str) -> str | None:
-        """Return a name in the set by which the host `hostname` is meant, or None."""
-        if self._by_key:
-            for key in _keys(hostname):
-                for name in self._by_key.get(key, ()):
-                    if is_named(hostname, name):
-                        return name
-        return None
-
-
-def _keys(name: str) -> tuple[str, ...]:
-    return (_normal(name), *short_names(name))
-
-
 def natural_order(hostname: str) -> tuple[tuple[int, int, str], ...]:
     """Return a sort key that puts node2 before node10."""
     return tuple(
@@ -116,10 +66,6 @@ def natural_order(hostname: str) -> tuple[tuple[int, int, str], ...]:
         for piece in re.split(r"(\d+)", hostname)
         if piece
     )
-
-
-def _normal(hostname: str) -> str:
-    return hostname.lower().rstrip(".")
 
 
 def _checked(read: Callable[[JSON, str], T], value: JSON, role: str, what: str) -> T:

@@ -1,12 +1,22 @@
-"""Host names as launchers and users write them, and the numeric aliases that launchers are given.
+"""Host names as users, launchers and Mesos write them, and the numeric aliases that launchers are given.
 
-Pure; used by the broker. A name is whatever somebody typed: nothing is looked up in a name service.
+Pure; used by the broker and by the allocator. The one rule of what a name means:
+
+- case and a final dot do not matter (RFC 4343);
+- a name is also called by its first labels: `node1` and `node1.rack2` mean node1.rack2.example.org. It works the other
+  way round as well, since launchers cut names at a dot or put the search domain behind them;
+- an address is never cut at its dots;
+- the same name goes before a shorter or longer one, and where several hosts are meant none is.
+
+A name is whatever somebody typed: nothing is looked up in a name service.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import re
+from collections.abc import Hashable, Iterable, Iterator, Mapping
 from ipaddress import IPv4Address, IPv4Network
+from typing import NamedTuple, TypeVar
 
 from roujiamo.errors import HostUnknown
 
@@ -17,6 +27,9 @@ _ALIAS_NETWORKS = (
     IPv4Network("203.0.113.0/24"),
     IPv4Network("198.18.0.0/15"),
 )
+_ADDRESS = re.compile(r"[\d.]+|[0-9a-fA-F:.]*:[0-9a-fA-F:.]*")
+
+Key = TypeVar("Key", bound=Hashable)
 
 
 def aliases() -> Iterator[str]:
@@ -34,42 +47,112 @@ def is_alias(name: str) -> bool:
         return False
 
 
-def find_name(names: Iterable[str], wanted: str) -> str:
-    """Return the one of `names` that `wanted` means: the same, or its first label, or with a domain more.
-
-    Case does not matter (RFC 4343). Raises HostUnknown where none or several fit.
-    """
-    known = list(dict.fromkeys(names))
-    folded = wanted.rstrip(".").lower()
-    same = [name for name in known if name.lower() == folded]
-    if same:
-        return same[0]
-    short = [name for name in known if _is_same_host(name.lower(), folded)]
-    if len(short) == 1:
-        return short[0]
-    if short:
-        raise HostUnknown(f"{wanted} may mean {listing(short)}; name the host in full")
-    raise HostUnknown(f"no host {wanted} in this session; its hosts are {listing(known)}")
-
-
-def _is_same_host(name: str, wanted: str) -> bool:
-    """Tell whether one of the two is the other without its domain (Open MPI cuts names unless told not to)."""
-    if _is_address(name) or _is_address(wanted):
+def is_named(hostname: str, name: str) -> bool:
+    """Tell whether who says `name` may mean the host `hostname`."""
+    hostname, name = normal(hostname), normal(name)
+    if hostname == name:
+        return True
+    if _is_address(hostname) or _is_address(name):
         return False
-    return name.startswith(wanted + ".") or wanted.startswith(name + ".")
+    return hostname.startswith(name + ".") or name.startswith(hostname + ".")
+
+
+def normal(name: str) -> str:
+    """Return the one form of a name in any case, with or without its final dot."""
+    return name.lower().rstrip(".")
 
 
 def _is_address(name: str) -> bool:
-    return ":" in name or name.replace(".", "").isdigit()
+    return _ADDRESS.fullmatch(name) is not None
 
 
-def listing(names: Iterable[str], most: int = 8) -> str:
+def _first_label(name: str) -> str:
+    """Return what two names that may mean each other have in common; `name` is in its normal form."""
+    return name if _is_address(name) else name.partition(".")[0]
+
+
+class HostNames:
+    """A set of names that users gave to hosts; finding one does not look at those that cannot be meant."""
+
+    def __init__(self, names: Iterable[str] = ()) -> None:
+        self._by_label: dict[str, dict[str, list[str]]] = {}
+        for name in names:
+            self.add(name)
+
+    def add(self, name: str) -> None:
+        """Put `name` into the set."""
+        key = normal(name)
+        self._by_label.setdefault(_first_label(key), {}).setdefault(key, []).append(name)
+
+    def remove(self, name: str) -> None:
+        """Take `name` out of the set again."""
+        key = normal(name)
+        label = _first_label(key)
+        spellings = self._by_label[label][key]
+        spellings.remove(name)
+        if not spellings:
+            del self._by_label[label][key]
+            if not self._by_label[label]:
+                del self._by_label[label]
+
+    def find(self, hostname: str) -> str | None:
+        """Return a name in the set by which the host `hostname` may be meant, the same one first, or None."""
+        if not self._by_label:
+            return None
+        key = normal(hostname)
+        names = self._by_label.get(_first_label(key))
+        if names is None:
+            return None
+        if key in names:
+            return names[key][0]
+        return next((spellings[0] for name, spellings in names.items() if is_named(key, name)), None)
+
+
+class HostName(NamedTuple):
+    """What one host is called: its name, which others may share, and what is its alone (alias, address, agent id)."""
+
+    hostname: str
+    own: tuple[str, ...] = ()
+
+
+def find_host(hosts: Mapping[Key, HostName], wanted: str, what: str = "host") -> Key:
+    """Return the key of the one of `hosts` that `wanted` means.
+
+    Raises HostUnknown where none or several fit; `what` they are is for its sentence, which says what to write.
+    """
+    folded = normal(wanted)
+    own: list[Key] = []
+    same: list[Key] = []
+    related: list[Key] = []
+    for key, name in hosts.items():
+        if normal(name.hostname) == folded:
+            same.append(key)
+        elif any(normal(each) == folded for each in name.own):
+            own.append(key)
+        elif is_named(name.hostname, folded):
+            related.append(key)
+    found = same or own or related
+    if len(found) == 1:
+        return found[0]
+    if not found:
+        known = dict.fromkeys(name.hostname for name in hosts.values())
+        raise HostUnknown(f"there is no {what} called {wanted}; the {what}s are {listing(known)}")
+    hostnames = [hosts[key].hostname for key in found]
+    if len(set(map(normal, hostnames))) == len(hostnames):
+        raise HostUnknown(f"{wanted} may mean {listing(hostnames, word='or')}; name the {what} in full")
+    choices = listing(
+        (hosts[key].own[0] if hosts[key].own else hosts[key].hostname for key in found), word="or"
+    )
+    raise HostUnknown(f"{len(found)} {what}s are called {wanted}; write {choices} instead")
+
+
+def listing(names: Iterable[str], most: int = 8, word: str = "and") -> str:
     """Return names for a sentence: `a, b and c`, or `a, b, … and 10 more`."""
     known = list(names)
     if not known:
         return "none"
     if len(known) > most:
-        return f"{', '.join(known[: most - 1])} and {len(known) - most + 1} more"
+        return f"{', '.join(known[: most - 1])} {word} {len(known) - most + 1} more"
     if len(known) == 1:
         return known[0]
-    return f"{', '.join(known[:-1])} and {known[-1]}"
+    return f"{', '.join(known[:-1])} {word} {known[-1]}"

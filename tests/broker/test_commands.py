@@ -34,7 +34,7 @@ def test_an_unknown_host_is_refused_with_the_hosts_there_are(session: Session) -
     result = session.rsh("nowhere", "true")
     assert result.returncode == 255
     assert result.stderr.count(b"\n") == 1
-    assert b"no host nowhere in this session; its hosts are " + host(session).encode() in result.stderr
+    assert b"there is no host called nowhere; the hosts are " + host(session).encode() in result.stderr
 
 
 def test_two_hundred_megabytes_come_back_unchanged_and_memory_stays_flat(session: Session) -> None:

@@ -3,7 +3,7 @@
 import pytest
 
 from roujiamo.errors import ProtocolError
-from roujiamo.mesos.offers import is_named, natural_order, parse_agent, parse_offer
+from roujiamo.mesos.offers import natural_order, parse_agent, parse_offer
 from roujiamo.mesos.resources import Resources
 
 OFFER = {
@@ -82,23 +82,6 @@ def test_an_offer_that_cannot_be_read_is_a_protocol_error(broken):
     """Whatever a master sends, it is an error of our tree."""
     with pytest.raises(ProtocolError, match="described an offer"):
         parse_offer(broken)
-
-
-@pytest.mark.parametrize(
-    ("hostname", "name", "expected"),
-    [
-        ("node1.example.org", "node1", True),
-        ("node1", "NODE1.example.org.", True),
-        ("node1.example.org", "node1.example.org", True),
-        ("node1.example.org", "node1.example.com", False),
-        ("node10", "node1", False),
-        ("10.0.0.1", "10", False),
-        ("fd00::1", "fd00::1", True),
-    ],
-)
-def test_names_match_as_with_ssh(hostname, name, expected):
-    """Short and qualified names both work; an address is never cut at its dots."""
-    assert is_named(hostname, name) is expected
 
 
 def test_node2_comes_before_node10():
