@@ -25,6 +25,10 @@ class SessionRequest:
     """What to allocate and how. Memory in MB, times in seconds.
 
     `folder` (of the session) and `owner_pid` come from the program that starts the broker; `user` "" is that program's.
+
+    `is_on_demand`: no gang; hosts are had one by one, as remote commands name them, and the session ends with its owner
+    alone, whose start time (clock ticks, proc(5)) is `owner_start`. `slots_by_host` are what the launcher's command
+    line gives to the hosts it names, `slots_per_host` what any other host gets.
     """
 
     master: str
@@ -32,6 +36,7 @@ class SessionRequest:
     user: str = ""
     folder: str = ""
     owner_pid: int = 0
+    owner_start: int = 0
     role: str = "*"
     principal: str | None = None
     secret: str | None = field(default=None, repr=False)
@@ -51,6 +56,9 @@ class SessionRequest:
     callback_address: str | None = None
     callback_ports: tuple[int, int] | None = None
     verbosity: int = 0
+    is_on_demand: bool = False
+    slots_by_host: dict[str, int] = field(default_factory=dict)
+    slots_per_host: int = 1
 
     def to_json(self) -> str:
         """Return the request as one line of JSON."""
