@@ -62,6 +62,7 @@ AGENT_SIDE = (
     "roujiamo.shim",
     "roujiamo.proxy",
     "roujiamo.system.processes",
+    "roujiamo.system.private_folder",
 )
 # Parts of these packages that stay on the submitting side.
 SUBMITTING_SIDE = ("roujiamo.proxy.bootstrap", "roujiamo.proxy.welcome")

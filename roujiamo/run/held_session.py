@@ -13,9 +13,9 @@ from typing import Any
 
 from roujiamo.errors import RoujiamoError, SessionGone
 from roujiamo.run.progress import Progress
-from roujiamo.run.session_client import SessionClient, current_user, new_session_folder
 from roujiamo.run.waiting import BrokerSaid, ChildEnded, Happening, SignalCame, Waiting
 from roujiamo.session.request import SessionRequest
+from roujiamo.system.session_client import SessionClient, current_user, new_session_folder
 
 # Goodbyes, TEARDOWN with its retries, and the local cluster's end all have deadlines of their own in the broker.
 CLOSE_SECONDS = 45.0

@@ -12,17 +12,16 @@ import fcntl
 import os
 import re
 import shutil
-import stat
-import tempfile
 import time
 from pathlib import Path
 
 from roujiamo.errors import RoujiamoError
+from roujiamo.system.private_folder import choose_folder, make_private
 
 # A unix socket's address holds 108 bytes with its closing zero (unix(7)).
 MAX_SOCKET_PATH = 107
 LOCK = "lock"
-# How `roujiamo.run.session_client` calls a session's folder; nothing else is ever swept.
+# How `roujiamo.system.session_client` calls a session's folder; nothing else is ever swept.
 _SESSION_NAME = re.compile(r"\d+-[0-9a-f]{8}")
 _ABANDONED_SECONDS = 60.0
 SOCKET = "socket"
@@ -31,40 +30,18 @@ SOCKET = "socket"
 def runtime_folder() -> Path:
     """Return the user's folder for sessions, made where it is missing.
 
-    `ROUJIAMO_RUNTIME_DIR`, else `roujiamo` in `XDG_RUNTIME_DIR` (XDG Base Directory Specification) where that is ours,
-    else `roujiamo-UID` in the temporary folder. Raises RoujiamoError where it is not safe or cannot be made.
+    Raises RoujiamoError where it is not safe or cannot be made.
     """
-    return _make_private(_choose())
-
-
-def _make_private(folder: Path) -> Path:
-    try:
-        folder.mkdir(mode=0o700, exist_ok=True)
-        state = os.lstat(folder)
-    except OSError as error:
-        raise RoujiamoError(
-            f"cannot make the folder for sessions {folder}: {error.strerror}; set ROUJIAMO_RUNTIME_DIR to another"
-        ) from error
-    if not stat.S_ISDIR(state.st_mode) or state.st_uid != os.geteuid() or state.st_mode & 0o077:
-        raise RoujiamoError(
-            f"{folder} is not a folder of yours alone (mode 0700); remove it or set ROUJIAMO_RUNTIME_DIR to another"
-        )
-    return folder
+    return _made_private(_choose())
 
 
 def _choose() -> Path:
-    wanted = os.environ.get("ROUJIAMO_RUNTIME_DIR")
-    if wanted:
-        return Path(wanted).absolute()
-    xdg = os.environ.get("XDG_RUNTIME_DIR")
-    if xdg and os.path.isdir(xdg) and os.stat(xdg).st_uid == os.geteuid():
-        return Path(xdg) / "roujiamo"
-    try:
-        return Path(tempfile.gettempdir()) / f"roujiamo-{os.geteuid()}"
-    except FileNotFoundError as error:
-        raise RoujiamoError(
-            f"{error.strerror}; set ROUJIAMO_RUNTIME_DIR to a folder that can be written"
-        ) from error
+    return Path(os.fsdecode(choose_folder(os.environb)))
+
+
+def _made_private(folder: Path) -> Path:
+    make_private(os.fsencode(folder))
+    return folder
 
 
 def check_socket_path(path: Path) -> None:
@@ -88,7 +65,7 @@ class SessionFolder:
                 path.mkdir(mode=0o700)
             except FileNotFoundError:
                 # Another session's end has just removed the empty folder around it.
-                _make_private(path.parent)
+                _made_private(path.parent)
                 path.mkdir(mode=0o700)
             # Locked before it has its name: a sweep that finds the name finds the lock held.
             self._lock = os.open(path / f".{LOCK}", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
@@ -116,7 +93,7 @@ class SessionFolder:
 def existing_sessions() -> list[Path]:
     """Return the user's session folders, oldest first, and make nothing. Raises RoujiamoError as `runtime_folder`."""
     folder = _choose()
-    return session_folders(_make_private(folder)) if folder.exists() else []
+    return session_folders(_made_private(folder)) if folder.exists() else []
 
 
 def session_folders(folder: Path) -> list[Path]:

@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from roujiamo.run.session_client import SessionClient, current_user
 from roujiamo.session.request import SessionRequest
+from roujiamo.system.session_client import SessionClient, current_user
 from tests.support import real_mesos, scaled
 
 ROOT = Path(__file__).resolve().parents[2]

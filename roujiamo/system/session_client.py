@@ -1,6 +1,6 @@
 """A session as its owner sees it: starts the broker, follows its events, ends it.
 
-Runs in the programs that want a session. The broker is in a process session of its own; it learns the request, secret
+Used by the programs that want a session. The broker is in a process session of its own; it learns the request, secret
 included, from the control connection.
 """
 
