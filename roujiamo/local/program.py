@@ -92,6 +92,12 @@ def main_parser() -> argparse.ArgumentParser:
     ):
         help_text = f"{text} (default: {value:g})"
         master.add_argument(f"--{name}", type=_amount, default=value, metavar="SECONDS", help=help_text)
+    master.add_argument(
+        "--offer-timeout",
+        type=_amount,
+        metavar="SECONDS",
+        help="after which an offer that nobody used is withdrawn (default: never)",
+    )
     for name, what in (("master", "a master"), ("agents", "an agent")):
         master.add_argument(
             f"--restart-{name}",
@@ -139,6 +145,7 @@ def _options(arguments: argparse.Namespace) -> ClusterOptions:
         update_retry_seconds=arguments.update_retry,
         agent_ping_seconds=arguments.agent_ping_timeout,
         agent_removal_seconds=arguments.agent_removal_timeout,
+        offer_timeout_seconds=arguments.offer_timeout,
     )
     return ClusterOptions(
         agents=arguments.agents,

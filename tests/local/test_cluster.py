@@ -291,6 +291,15 @@ def test_a_framework_returns_with_its_id() -> None:
             assert late.events[-1]["error"]["message"] == "Framework has been removed"
 
 
+def test_an_offer_that_nobody_uses_is_withdrawn_where_the_operator_wants_that() -> None:
+    """--offer_timeout of Mesos; what it held is offered again."""
+    with cluster("--agents", "1", "--offer-timeout", "0.2") as one, subscribed(one.address) as scheduler:
+        offer = scheduler.offer()
+        scheduler.wait_for(lambda event: event == {"type": "RESCIND", "rescind": {"offer_id": offer["id"]}})
+        assert scheduler.offer()["agent_id"] == offer["agent_id"]
+        scheduler.call("TEARDOWN")
+
+
 def test_heartbeats_come_at_their_interval() -> None:
     with cluster("--agents", "1", "--heartbeat-interval", "0.1") as one, subscribed(one.address) as scheduler:
         scheduler.wait_for(lambda _: [event["type"] for event in scheduler.events].count("HEARTBEAT") >= 4)

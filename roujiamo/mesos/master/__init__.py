@@ -10,6 +10,7 @@ Used by the local cluster's masters only. What it answers is what a recorded Mes
         accepting         ACCEPT and DECLINE
         offers            the allocator: who is offered which agent, filters, RESCIND
         tasks             status updates with retries, KILL, RECONCILE
+      maintenance       the operator's schedule, and inverse offers
       views             the read endpoints: /state, /slaves, /frameworks, /tasks, ...
     agents            agents that come, go silent and go; pings
     reregistration    agents that come back, also to a master that knows nothing

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from roujiamo.mesos.master import frameworks, offers, tasks
+from roujiamo.mesos.master import frameworks, maintenance, offers, tasks
 from roujiamo.mesos.master.quantities import Quantities
 from roujiamo.mesos.master.state import (
     ACTIVE,
@@ -114,6 +114,8 @@ def tick(state: MasterState, now: float) -> None:
             frameworks.failover(state, key, now)
         elif kind == "ping":
             _ping(state, key, now)
+        elif kind == "offer_timeout":
+            offers.withdraw(state, key, now)
         elif kind == "recovery":
             state.recovered_agents.clear()
         elif kind == "agent_removal":
@@ -122,6 +124,7 @@ def tick(state: MasterState, now: float) -> None:
                 _mark_unreachable(state, agent, now)
     if is_allocation_due:
         offers.allocate(state, now)
+        maintenance.send_inverse_offers(state, now)
 
 
 def _ping(state: MasterState, agent_id: str, now: float) -> None:
@@ -230,6 +233,7 @@ def _rescind_offers(state: MasterState, agent: Agent) -> None:
     for framework in state.frameworks.values():
         for offer_id in [one for one in agent.offers if one in framework.offers]:
             offers.remove_offer(state, framework.offers[offer_id], is_rescinded=True)
+    maintenance.rescind_of_agent(state, agent)
 
 
 def _announce_failure(state: MasterState, agent: Agent) -> None:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import ipaddress
 from typing import Any
 
-from roujiamo.mesos.master import offers, tasks
+from roujiamo.mesos.master import maintenance, offers, tasks
 from roujiamo.mesos.master.state import (
     MAX_COMPLETED_FRAMEWORKS,
     CloseStream,
@@ -56,6 +56,7 @@ def subscribe(state: MasterState, call: dict[str, Any], principal: str | None, n
         if framework.stream_id is not None:
             _refuse(state, framework.stream_id, "Framework failed over")
             del state.streams[framework.stream_id]
+        maintenance.forget_framework(framework)
         offers.remove_all_offers(state, framework)
     _update(framework, info, call.get("suppressed_roles", []))
     framework.stream_id = stream_id
@@ -114,6 +115,7 @@ def stream_closed(state: MasterState, stream_id: str, now: float) -> None:
     if framework is None:
         return
     framework.stream_id = None
+    maintenance.forget_framework(framework)
     offers.remove_all_offers(state, framework)
     _wait_for_return(state, framework, now)
     failover(state, framework.id, now)

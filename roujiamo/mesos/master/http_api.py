@@ -11,7 +11,7 @@ import base64
 import binascii
 import hmac
 
-from roujiamo.mesos.master import frameworks, scheduler_calls, views
+from roujiamo.mesos.master import frameworks, maintenance, scheduler_calls, views
 from roujiamo.mesos.master.http_messages import (
     TEXT,
     Request,
@@ -30,9 +30,8 @@ OPERATOR_CALLS = frozenset(
     """
     GET_FLAGS GET_METRICS GET_LOGGING_LEVEL SET_LOGGING_LEVEL LIST_FILES READ_FILE GET_STATE GET_AGENTS GET_FRAMEWORKS
     GET_EXECUTORS GET_OPERATIONS GET_TASKS GET_ROLES GET_WEIGHTS UPDATE_WEIGHTS SUBSCRIBE RESERVE_RESOURCES
-    UNRESERVE_RESOURCES CREATE_VOLUMES DESTROY_VOLUMES GROW_VOLUME SHRINK_VOLUME GET_MAINTENANCE_STATUS
-    GET_MAINTENANCE_SCHEDULE UPDATE_MAINTENANCE_SCHEDULE START_MAINTENANCE STOP_MAINTENANCE DRAIN_AGENT
-    DEACTIVATE_AGENT REACTIVATE_AGENT GET_QUOTA UPDATE_QUOTA SET_QUOTA REMOVE_QUOTA TEARDOWN MARK_AGENT_GONE
+    UNRESERVE_RESOURCES CREATE_VOLUMES DESTROY_VOLUMES GROW_VOLUME SHRINK_VOLUME START_MAINTENANCE STOP_MAINTENANCE
+    DRAIN_AGENT DEACTIVATE_AGENT REACTIVATE_AGENT GET_QUOTA UPDATE_QUOTA SET_QUOTA REMOVE_QUOTA TEARDOWN MARK_AGENT_GONE
     """.split()
 )
 
@@ -64,8 +63,10 @@ class HttpApi:
             return self._scheduler(request, now)
         if path == "/teardown":
             return self._teardown(request, now)
+        if path == "/maintenance/schedule":
+            return self._schedule(request, now)
         if path.startswith("/api/v1"):
-            return self._operator(request)
+            return self._operator(request, now)
         return self._read(path, request)
 
     def _redirect(self, path: str, request: Request) -> Response:
@@ -96,8 +97,21 @@ class HttpApi:
         frameworks.remove(self._state, framework, now)
         return Response(200)
 
-    def _operator(self, request: Request) -> Response:
-        """The two calls of the v1 operator API that clients make to see whom they talk to."""
+    def _schedule(self, request: Request, now: float) -> Response:
+        """The operator's maintenance schedule: GET shows it, POST replaces it."""
+        if request.method == "GET":
+            return json_response(self._state.schedule, request.query)
+        if request.method != "POST":
+            return method_not_allowed(request.method, "GET', 'POST")
+        try:
+            schedule = maintenance.parse_schedule(parse_json(request.body))
+        except MalformedCall as problem:
+            return plain(400, str(problem))
+        maintenance.update_schedule(self._state, schedule, now)
+        return Response(200)
+
+    def _operator(self, request: Request, now: float) -> Response:
+        """The calls of the v1 operator API that clients make to see whom they talk to, and those for maintenance."""
         if request.method != "POST":
             return method_not_allowed(request.method, "POST")
         try:
@@ -113,6 +127,23 @@ class HttpApi:
             return json_response(
                 {"type": kind, "get_master": {"master_info": frameworks.master_info(self._state)}}
             )
+        if kind == "GET_MAINTENANCE_SCHEDULE":
+            return json_response(
+                {"type": kind, "get_maintenance_schedule": {"schedule": self._state.schedule}}
+            )
+        if kind == "GET_MAINTENANCE_STATUS":
+            status = maintenance.status(self._state)
+            return json_response({"type": kind, "get_maintenance_status": {"status": status}})
+        if kind == "UPDATE_MAINTENANCE_SCHEDULE":
+            update = call.get("update_maintenance_schedule")
+            try:
+                schedule = maintenance.parse_schedule(
+                    update.get("schedule") if isinstance(update, dict) else None
+                )
+            except MalformedCall as problem:
+                return plain(400, str(problem))
+            maintenance.update_schedule(self._state, schedule, now)
+            return Response(200)
         if kind not in OPERATOR_CALLS:
             return plain(400, "Failed to validate master::Call: Expecting 'type' to be present")
         return plain(501, f"The local cluster does not know the operator call {kind}; use the read endpoints")
@@ -137,7 +168,9 @@ class HttpApi:
             return json_response(views.roles(state), query)
         if path == "/flags":
             return json_response({"flags": self._flags}, query)
-        if path in ("/quota", "/maintenance/schedule"):
+        if path == "/maintenance/status":
+            return json_response(maintenance.status(state), query)
+        if path == "/quota":
             return json_response({}, query)
         if path == "/weights":
             return json_response([], query)

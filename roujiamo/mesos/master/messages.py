@@ -203,6 +203,10 @@ SCHEMA: dict[str, dict[str, Field]] = {
     "Ranges": {"range": _many("Range")},
     "Range": {"begin": _one("integer", is_required=True), "end": _one("integer", is_required=True)},
     "Set": {"item": _many("string")},
+    "Schedule": {"windows": _many("Window")},
+    "Window": {"machine_ids": _many("Machine"), "unavailability": _one("Unavailability", is_required=True)},
+    "Machine": {"hostname": _text(), "ip": _text()},
+    "Unavailability": {"start": _one("Duration", is_required=True), "duration": _one("Duration")},
 }
 
 
@@ -212,17 +216,21 @@ def parse_call(body: bytes) -> dict[str, Any]:
     Raises MalformedCall with the master's own sentence.
     """
     value = parse_json(body)
-    if not isinstance(value, dict):
-        raise MalformedCall("Failed to convert JSON into Call protobuf: Expecting a JSON object")
     try:
-        call = _message("Call", value, 0)
+        return parse_message("Call", value)
     except MalformedCall as problem:
         raise MalformedCall(f"Failed to convert JSON into Call protobuf: {problem}") from None
-    missing = _missing("Call", call, "")
+
+
+def parse_message(name: str, value: Any) -> dict[str, Any]:
+    """The same for JSON of another message; raises MalformedCall."""
+    if not isinstance(value, dict):
+        raise MalformedCall("Expecting a JSON object")
+    message = _message(name, value, 0)
+    missing = _missing(name, message, "")
     if missing:
-        fields = ", ".join(missing)
-        raise MalformedCall(f"Failed to convert JSON into Call protobuf: Missing required fields: {fields}")
-    return call
+        raise MalformedCall(f"Missing required fields: {', '.join(missing)}")
+    return message
 
 
 def parse_json(body: bytes) -> Any:

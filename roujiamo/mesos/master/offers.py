@@ -30,6 +30,9 @@ def allocate(state: MasterState, now: float) -> None:
     ]
     if not candidates:
         return
+    if state.schedule:
+        # Inverse offers go out at the beats, as long as there is maintenance to come.
+        allocate_soon(state, now)
     agents = [agent for agent in state.free_agents.values() if agent.available.is_allocatable]
     state.shuffle(agents)
     granted: dict[str, list[dict[str, Any]]] = {}
@@ -39,7 +42,7 @@ def allocate(state: MasterState, now: float) -> None:
         )
         for framework, role in order:
             if not _is_filtered(framework, agent, role, now):
-                offer = _make_offer(state, framework, agent, role)
+                offer = _make_offer(state, framework, agent, role, now)
                 granted.setdefault(framework.id, []).append(offer_as_json(state, offer))
                 break
     for framework_id, offers in granted.items():
@@ -119,7 +122,7 @@ def refuse(
 
     A filter holds at least until the next allocation (mesos.proto, Filters).
     """
-    seconds = min(max(filters.get("refuse_seconds", DEFAULT_REFUSE_SECONDS), 0.0), MAX_REFUSE_SECONDS)
+    seconds = refuse_seconds(filters)
     if seconds and resources:
         expires = now + max(seconds, state.settings.allocation_interval_seconds)
         entries = framework.filters.setdefault((agent_id, role), [])
@@ -127,6 +130,11 @@ def refuse(
         entries.append(Filter(resources, expires))
         state.timers.schedule(expires, "filter")
     allocate_soon(state, now)
+
+
+def refuse_seconds(filters: dict[str, Any]) -> float:
+    """For how long a call's filters refuse."""
+    return float(min(max(filters.get("refuse_seconds", DEFAULT_REFUSE_SECONDS), 0.0), MAX_REFUSE_SECONDS))
 
 
 def clear_filters(framework: Framework, roles: tuple[str, ...]) -> None:
@@ -151,27 +159,58 @@ def offer_as_json(state: MasterState, offer: Offer) -> dict[str, Any]:
         "framework_id": {"value": offer.framework_id},
         "agent_id": {"value": offer.agent_id},
         "hostname": agent.hostname,
-        "url": {
-            "scheme": "http",
-            "address": {"hostname": agent.hostname, "ip": agent.ip, "port": agent.port},
-            "path": "/slave(1)",
-        },
+        "url": url_of(agent),
         "resources": offer.resources.as_json(offer.role if is_multi_role else None),
     }
     if agent.attributes:
         entry["attributes"] = agent.attributes
+    unavailability = unavailability_of(state, agent)
+    if unavailability is not None:
+        entry["unavailability"] = unavailability
     if is_multi_role:
         entry["allocation_info"] = {"role": offer.role}
     return entry
 
 
-def _make_offer(state: MasterState, framework: Framework, agent: Agent, role: str) -> Offer:
+def url_of(agent: Agent) -> dict[str, Any]:
+    """Where an agent's own endpoints are."""
+    return {
+        "scheme": "http",
+        "address": {"hostname": agent.hostname, "ip": agent.ip, "port": agent.port},
+        "path": "/slave(1)",
+    }
+
+
+def unavailability_of(state: MasterState, agent: Agent) -> dict[str, Any] | None:
+    """When the maintenance schedule has this agent's machine be away, or None."""
+    for window in state.schedule.get("windows", []):
+        for machine in window["machine_ids"]:
+            if (
+                machine.get("hostname", "").lower() == agent.hostname.lower()
+                and machine.get("ip") == agent.ip
+            ):
+                unavailability: dict[str, Any] = window["unavailability"]
+                return unavailability
+    return None
+
+
+def withdraw(state: MasterState, offer_id: str, now: float) -> None:
+    """A timer: an offer that nobody has used for --offer_timeout is withdrawn, if it still is there."""
+    for framework in state.frameworks.values():
+        if offer_id in framework.offers:
+            remove_offer(state, framework.offers[offer_id], is_rescinded=True)
+            allocate_soon(state, now)
+
+
+def _make_offer(state: MasterState, framework: Framework, agent: Agent, role: str, now: float) -> Offer:
     offer = Offer(state.new_offer_id(), framework.id, agent.id, role, agent.available.in_offer_order())
     framework.offers[offer.id] = offer
     framework.offered = framework.offered + offer.resources.scalars
     agent.offers.add(offer.id)
     _count(state, role, offer.resources, is_more=True)
     take(state, agent, offer.resources)
+    if state.settings.offer_timeout_seconds is not None:
+        state.timers.schedule(now + state.settings.offer_timeout_seconds, "offer_timeout", offer.id)
     return offer
 
 

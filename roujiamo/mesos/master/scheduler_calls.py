@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from roujiamo.mesos.master import accepting, frameworks, tasks
+from roujiamo.mesos.master import accepting, frameworks, maintenance, tasks
 from roujiamo.mesos.master.http_messages import Request, Response, method_not_allowed, plain
 from roujiamo.mesos.master.messages import MalformedCall, parse_call
 from roujiamo.mesos.master.state import ACTIVE, Framework, MasterState, ToAgent
@@ -114,8 +114,10 @@ def _dispatch(state: MasterState, framework: Framework, call: dict[str, Any], no
         frameworks.remove(state, framework, now)
     elif kind == "SHUTDOWN":
         _shutdown(state, framework, call["shutdown"])
+    elif kind in ("ACCEPT_INVERSE_OFFERS", "DECLINE_INVERSE_OFFERS"):
+        maintenance.answer(state, framework, kind.partition("_")[0], call[kind.lower()], now)
     # The others are accepted and do nothing here: MESSAGE (a command task's executor takes none), REQUEST (neither
-    # does Mesos), inverse offers and operations (this cluster has no maintenance and no operations).
+    # does Mesos), operations (this cluster has none).
 
 
 def _shutdown(state: MasterState, framework: Framework, call: dict[str, Any]) -> None:

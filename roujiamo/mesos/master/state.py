@@ -37,6 +37,8 @@ class Settings:
     agent_ping_timeouts: int = 5
     # A local agent whose connection broke cannot come back: it is given up after this (recorded: 3 s after its death).
     agent_removal_seconds: float = 3.0
+    # None: offers are never withdrawn for their age.
+    offer_timeout_seconds: float | None = None
 
 
 @dataclass(frozen=True)
@@ -141,6 +143,9 @@ class Framework:
     failover_at: float | None = None
     offers: dict[str, Offer] = field(default_factory=dict)
     filters: dict[tuple[str, str], list[Filter]] = field(default_factory=dict)
+    # Inverse offers: id to agent's id; and until when an answer to one holds, by agent's id.
+    inverse_offers: dict[str, str] = field(default_factory=dict)
+    inverse_filters: dict[str, float] = field(default_factory=dict)
     tasks: dict[str, Task] = field(default_factory=dict)
     unreachable_tasks: dict[str, Task] = field(default_factory=dict)
     completed_tasks: deque[Task] = field(default_factory=lambda: deque(maxlen=MAX_COMPLETED_TASKS))
@@ -217,6 +222,9 @@ class MasterState:
         self.role_allocations: dict[str, Quantities] = {}
         self.timers = Timers()
         self.allocation_at: float | None = None
+        # The operator's maintenance schedule, as it came; what frameworks answered, by agent's id and their own.
+        self.schedule: dict[str, Any] = {}
+        self.inverse_answers: dict[str, dict[str, dict[str, Any]]] = {}
         # Agents that an earlier master knew and that have not come to this one yet (the real master's registry).
         self.recovered_agents: set[str] = set()
         self._actions: list[Action] = []
