@@ -15,6 +15,7 @@ from roujiamo.errors import UsageError
 from roujiamo.run.options import RunOptions
 from roujiamo.session import options as table
 from roujiamo.session.options import Option
+from roujiamo.system.identity import with_identity
 
 
 def add_options(parser: argparse.ArgumentParser, without: tuple[str, ...] = ()) -> None:
@@ -118,8 +119,10 @@ def run_options(options: argparse.Namespace, command: list[str]) -> RunOptions:
             raise UsageError(f"{option.flags[-1]}: {error}") from error
     if not values.get("name"):
         values["name"] = os.path.basename(command[0]) if command else os.path.basename(sys.argv[0])
+    launch = table.launch_options(values)
     request = table.session_request(values, os.environ, master=options.master, verbosity=options.verbose)
-    return RunOptions(request=request, launch=table.launch_options(values), command=tuple(command))
+    request = with_identity(request, launch.secret_file, os.environ)
+    return RunOptions(request=request, launch=launch, command=tuple(command))
 
 
 def user_command(options: argparse.Namespace) -> list[str]:

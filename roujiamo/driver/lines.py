@@ -83,8 +83,8 @@ def parse_configuration(line: bytes) -> Configuration:
     principal, secret = content.get("principal"), content.get("secret")
     if not all(value is None or isinstance(value, str) for value in (principal, secret)):
         raise UsageError("the driver's first line has a principal or a secret that is not text")
-    if (principal is None) != (secret is None):
-        raise UsageError("a principal needs a secret, and a secret a principal")
+    if principal is None and secret is not None:
+        raise UsageError("a secret needs a principal")
     credential = None if principal is None or secret is None else Credential(principal, secret)
     return Configuration(parse_master(master), framework, credential, _limits(content.get("limits") or {}))
 

@@ -18,10 +18,11 @@ from roujiamo.session.request import SessionRequest
 
 @dataclass(frozen=True, kw_only=True)
 class LaunchOptions:
-    """How a program is started in a session."""
+    """How a program is started in a session, and where the session's secret is read."""
 
     mpiexec: str | None = None
     mpi_arguments: tuple[str, ...] = ()
+    secret_file: str | None = None
     quiet: bool = False
 
 
@@ -196,6 +197,22 @@ OPTIONS = (
         metavar="USER",
         group=MESOS,
         help="user that the tasks run as (default: you)",
+    ),
+    Option(
+        field="principal",
+        flags=("--principal",),
+        variable="ROUJIAMO_PRINCIPAL",
+        metavar="NAME",
+        group=MESOS,
+        help="who we are to a master that wants to know (default: who the secret file says)",
+    ),
+    Option(
+        field="secret_file",
+        flags=("--secret-file",),
+        variable="ROUJIAMO_SECRET_FILE",
+        metavar="FILE",
+        group=MESOS,
+        help="file or pipe with the principal's secret, or a Mesos credential (default: $ROUJIAMO_SECRET)",
     ),
     Option(
         field="image",

@@ -49,7 +49,6 @@ def test_the_first_line_configures_the_driver() -> None:
         configuration(master=None, secret="s3cret"),
         configuration(master="https://m:1", principal="p", secret="s3cret"),
         configuration(secret="s3cret"),
-        configuration(principal="p"),
         configuration(principal="p", secret=["s3cret"]),
         configuration(limits={"s": 1}),
         configuration(limits={"call_seconds": 0}),
