@@ -139,27 +139,6 @@ def test_a_killed_cluster_leaves_its_folder_to_the_next(temporary_folder: Path) 
             assert len(list(temporary_folder.iterdir())) == 2
 
 
-def test_a_killed_agent_is_noticed_and_its_tasks_end() -> None:
-    """As recorded: RESCIND and, for a framework that checkpoints, TASK_UNREACHABLE and FAILURE when it is given up."""
-    aware = [{"type": "PARTITION_AWARE"}]
-    with cluster("--agents", "2", "--agent-removal-timeout", "0.2") as one:
-        scheduler, _ = start_task(one, checkpoint=True, capabilities=aware)
-        agents = get(one.address, "/slaves")[1]["slaves"]
-        agent_id = scheduler.update("t", ("TASK_RUNNING",))["agent_id"]["value"]
-        hostname = next(agent["hostname"] for agent in agents if agent["id"] == agent_id)
-        victim = one.agent_pid(hostname)
-        tasks_pids = children_of(victim)
-        os.kill(victim, signal.SIGKILL)
-        assert scheduler.update("t", ("TASK_UNREACHABLE",))["message"] == "health check timed out"
-        scheduler.wait_for(
-            lambda event: event == {"type": "FAILURE", "failure": {"agent_id": {"value": agent_id}}}
-        )
-        until(lambda: are_gone(tasks_pids), what="the agent's tasks to end")
-        assert [agent["id"] != agent_id for agent in get(one.address, "/slaves")[1]["slaves"]] == [True]
-        scheduler.call("TEARDOWN")
-        scheduler.close()
-
-
 def test_a_task_of_a_killed_agent_and_executor_ends_too() -> None:
     """With both gone at once the master, a subreaper as well, is the one that finds what is left."""
     with cluster("--agents", "1") as one:
@@ -171,37 +150,6 @@ def test_a_task_of_a_killed_agent_and_executor_ends_too() -> None:
         os.kill(executor, signal.SIGKILL)
         os.kill(agent, signal.SIGKILL)
         until(lambda: are_gone(pids), what="the task's processes to end")
-        scheduler.close()
-
-
-def test_a_stopped_agent_is_lost_and_comes_back() -> None:
-    """A partition, as recorded: unreachable after the pings, running again after it went on."""
-    with cluster("--agents", "1", "--agent-ping-timeout", "0.1") as one:
-        scheduler, _ = start_task(one, capabilities=[{"type": "PARTITION_AWARE"}])
-        (agent,) = agent_pids(one)
-        os.kill(agent, signal.SIGSTOP)
-        scheduler.update("t", ("TASK_UNREACHABLE",))
-        os.kill(agent, signal.SIGCONT)
-        back = scheduler.wait_for(
-            lambda event: (
-                event.get("update", {}).get("status", {}).get("reason") == "REASON_AGENT_REREGISTERED"
-            )
-        )
-        assert back["update"]["status"]["state"] == "TASK_RUNNING"
-        scheduler.call("TEARDOWN")
-        scheduler.close()
-
-
-def test_an_agent_told_to_end_unregisters() -> None:
-    with cluster("--agents", "2") as one:
-        scheduler, _ = start_task(one)
-        agent_id = scheduler.update("t", ("TASK_RUNNING",))["agent_id"]["value"]
-        agents = get(one.address, "/slaves")[1]["slaves"]
-        hostname = next(agent["hostname"] for agent in agents if agent["id"] == agent_id)
-        os.kill(one.agent_pid(hostname), signal.SIGUSR1)
-        lost = scheduler.update("t")
-        assert lost["message"] == f"Agent {hostname} removed: the agent unregistered"
-        scheduler.call("TEARDOWN")
         scheduler.close()
 
 
