@@ -44,6 +44,7 @@ class Host:
         "_started_at",
         "agent_id",
         "alias",
+        "callback_address",
         "epoch",
         "facts",
         "is_offer_void",
@@ -83,6 +84,7 @@ class Host:
         """`token`: for first contact. `resume`: the credential for later ones. `on_*`: what the session is told."""
         self.name = name
         self.alias = ""
+        self.callback_address = ""
         self.agent_id = agent_id
         self.task_id = task_id
         self.slots = slots

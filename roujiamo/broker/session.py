@@ -396,6 +396,7 @@ class Session:
                             "task_id": other.task_id,
                             "agent_id": other.agent_id,
                             "facts": other.facts,
+                            "callback_address": other.callback_address,
                         }
                         for other in ready
                     ],
@@ -446,6 +447,7 @@ class Session:
                 return False
             host.token = None
             host.state = CONTACTED
+            host.callback_address = str(transport.get_extra_info("sockname")[0])
             host.link = Link(responder.send_key, responder.receive_key)
             host.transport = transport
             host.send_frame(frames.WELCOME, 0, self._welcome_for(host.resume))
@@ -473,6 +475,7 @@ class Session:
                 "reconnect_grace_seconds": self.request.reconnect_grace_seconds,
                 "silence_seconds": SILENCE_SECONDS,
             },
+            self.request.prefix,
         )
 
     def _on_disconnected(self, host: Host) -> None:

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Sequence
 
 import roujiamo
-from roujiamo.cli import local_command, rsh_command, run_command, status_command
+from roujiamo.cli import alloc_command, local_command, rsh_command, run_command, status_command
 from roujiamo.errors import RoujiamoError
 
 DESCRIPTION = "Run unmodified MPI programs on Apache Mesos."
@@ -24,6 +24,7 @@ def main_parser() -> argparse.ArgumentParser:
     parser.add_argument("-V", "--version", action="version", version=f"roujiamo {roujiamo.__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     run_command.add(commands)
+    alloc_command.add(commands)
     rsh_command.add(commands)
     status_command.add(commands)
     local_command.add(commands)

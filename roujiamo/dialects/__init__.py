@@ -7,11 +7,21 @@ from names. A dialect is a module-level `Dialect`; adding an MPI is adding a mod
 from __future__ import annotations
 
 from roujiamo.dialects import hydra, intel, open_mpi_4, open_mpi_5
-from roujiamo.dialects.dialect import AGENT, Dialect, LaunchHost
+from roujiamo.dialects.dialect import AGENT, SHOWN_HOSTFILE, Dialect, LaunchHost, LaunchPlan, hostfiles
 
 KNOWN = (open_mpi_4.DIALECT, open_mpi_5.DIALECT, intel.DIALECT, hydra.DIALECT)
 
-__all__ = ["AGENT", "KNOWN", "Dialect", "LaunchHost", "find"]
+__all__ = [
+    "AGENT",
+    "KNOWN",
+    "SHOWN_HOSTFILE",
+    "Dialect",
+    "LaunchHost",
+    "LaunchPlan",
+    "environment_of_all",
+    "find",
+    "hostfiles",
+]
 
 
 def find(version_text: str) -> Dialect | None:
@@ -20,3 +30,8 @@ def find(version_text: str) -> Dialect | None:
         if dialect.recognises(version_text):
             return dialect
     return None
+
+
+def environment_of_all(plan: LaunchPlan) -> dict[str, str]:
+    """Return the variables of every MPI together; each has names of its own."""
+    return {name: value for dialect in KNOWN for name, value in dialect.environment(plan).items()}

@@ -5,34 +5,90 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 AGENT = "roujiamo-rsh"
+
+# The hosts for launchers, in the forms that they read, and for other tools and people; in the session's folder.
+SLOTS_HOSTFILE = "hostfile.slots"
+COLON_HOSTFILE = "hostfile.colon"
+REPEATED_HOSTFILE = "hostfile.repeated"
+SHOWN_HOSTFILE = "hostfile"
 
 
 @dataclass(frozen=True)
 class LaunchHost:
-    """One host as the launcher is told it: `name` (or a numeric alias), and how many processes it takes."""
+    """One host as the launcher is told it: `name` (or a numeric alias), and how many processes it takes.
+
+    `shown`: the name for people and for other tools, "" where it is the same.
+    """
 
     name: str
     slots: int
+    shown: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LaunchPlan:
+    """What a launcher is to do.
+
+    `folder`: the session's, with the hostfiles in it. `bind`: ranks to cores. `network`: the one that MPI's connections
+    take, an interface's name or CIDR. `interface`: the launch host's own name for its interface there. `ports`: for
+    MPI's connections, low and high. `prefix`: where the MPI is installed on the hosts. None: nothing is said.
+    """
+
+    hosts: Sequence[LaunchHost]
+    folder: str
+    bind: bool = False
+    network: str | None = None
+    interface: str | None = None
+    ports: tuple[int, int] | None = None
+    prefix: str | None = None
+
+    @property
+    def hostfile(self) -> str:
+        """The path of the hostfile with lines `name slots=N`."""
+        return f"{self.folder}/{SLOTS_HOSTFILE}"
+
+    @property
+    def colon_hostfile(self) -> str:
+        """The path of the hostfile with lines `name:N`."""
+        return f"{self.folder}/{COLON_HOSTFILE}"
+
+    @property
+    def repeated_hostfile(self) -> str:
+        """The path of the hostfile with a line `name` for each slot."""
+        return f"{self.folder}/{REPEATED_HOSTFILE}"
+
+
+def hostfiles(hosts: Sequence[LaunchHost]) -> dict[str, str]:
+    """Return the text of each hostfile, by its name in the session's folder."""
+    return {
+        # mpirun(1) of Open MPI, --hostfile.
+        SLOTS_HOSTFILE: "".join(f"{host.name} slots={host.slots}\n" for host in hosts),
+        SHOWN_HOSTFILE: "".join(f"{host.shown or host.name} slots={host.slots}\n" for host in hosts),
+        # MPICH wiki, "Using the Hydra Process Manager".
+        COLON_HOSTFILE: "".join(f"{host.name}:{host.slots}\n" for host in hosts),
+        REPEATED_HOSTFILE: "".join(f"{host.name}\n" * host.slots for host in hosts),
+    }
 
 
 @dataclass(frozen=True)
 class Dialect:
     """One MPI's way of being told about hosts and the rsh agent.
 
-    `environment(hostfile, hosts, bind)`: the variables for its mpiexec.
-    `hostfile_line(host)`: one line of its hostfile. `processes(n)`: the option that asks for n processes. `versions`:
-    patterns, of which one is found in what `mpiexec --version` prints. `daemon`: the program that it starts on each
-    host.
+    `versions`: patterns, of which one is found in what `mpiexec --version` prints. `daemon`: the program that it starts
+    on each host. `environment(plan)`: the variables for its mpiexec. `arguments(plan)`: what only its command line
+    takes. `refusal(plan, words, variables)`: why it would hang, or run ranks outside the tasks, with the user's own
+    mpiexec arguments and variables, in one sentence; None where it would not.
     """
 
     name: str
     versions: tuple[str, ...]
     daemon: str
-    hostfile_line: Callable[[LaunchHost], str]
-    environment: Callable[[str, Sequence[LaunchHost], bool], Mapping[str, str]]
-    processes: Callable[[int], list[str]]
+    environment: Callable[[LaunchPlan], Mapping[str, str]]
+    refusal: Callable[[LaunchPlan, Sequence[str], Mapping[str, str]], str | None]
+    arguments: Callable[[LaunchPlan], list[str]] = lambda plan: []
 
     def recognises(self, version_text: str) -> bool:
         """Tell whether `version_text` is this MPI's."""
@@ -41,3 +97,20 @@ class Dialect:
     def is_daemon(self, command: str) -> bool:
         """Tell whether a remote command starts this MPI's daemon."""
         return re.search(rf"(^|[\s/;\"]){re.escape(self.daemon)}($|[\s\"])", command) is not None
+
+
+def foreign_hosts(plan: LaunchPlan, arguments: Sequence[str], options: Sequence[str]) -> str | None:
+    """Return a sentence where one of `options` (`-H a:2,b`) names a host that the session does not hold; else None."""
+    names = {name.lower() for host in plan.hosts for name in (host.name, host.shown)}
+    for option, value in pairwise(arguments):
+        if option not in options:
+            continue
+        for entry in value.split(","):
+            name = entry.partition(":")[0]
+            if name and name.lower() not in names and not name.startswith("+"):
+                held = ", ".join(host.shown or host.name for host in plan.hosts[:8])
+                return (
+                    f"{option} {value} names {name}, which is no host of the session: its ranks would run outside "
+                    f"Mesos, or not at all; leave {option} out, or choose from {held}"
+                )
+    return None

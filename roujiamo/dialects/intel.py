@@ -1,31 +1,52 @@
-"""Intel MPI's Hydra. Pure. Variables: Intel MPI Library Developer Reference, "Hydra Environment Variables"."""
+"""Intel MPI's Hydra. Pure. Variables: Intel MPI Library Developer Reference, "Hydra Environment Variables".
+
+Its daemon `hydra_bstrap_proxy` may start those of further hosts (I_MPI_HYDRA_BRANCH_COUNT, -branch-count), through the
+agent on its own host's PATH.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
-from roujiamo.dialects.dialect import AGENT, Dialect, LaunchHost
-from roujiamo.dialects.hydra import hostfile_line
-from roujiamo.dialects.open_mpi_4 import processes
+from roujiamo.dialects.dialect import AGENT, Dialect, LaunchPlan
+from roujiamo.dialects.hydra import refusal
 
 
-def environment(hostfile: str, hosts: Sequence[LaunchHost], bind: bool) -> Mapping[str, str]:
-    """Return Intel MPI's variables for `hosts`."""
+def environment(plan: LaunchPlan) -> Mapping[str, str]:
+    """Return Intel MPI's variables for `plan`."""
     settings = {
         "I_MPI_HYDRA_BOOTSTRAP": "rsh",
         "I_MPI_HYDRA_BOOTSTRAP_EXEC": AGENT,
-        "I_MPI_HYDRA_HOST_FILE": hostfile,
+        # Ranks on the launch host would run outside the tasks.
+        "I_MPI_HYDRA_BOOTSTRAP_AUTOFORK": "0",
     }
-    if not bind:
+    slots = {host.slots for host in plan.hosts}
+    if len(slots) == 1:
+        settings["I_MPI_HYDRA_HOST_FILE"] = plan.colon_hostfile
+        settings["I_MPI_PERHOST"] = str(slots.pop())
+    else:
+        # It does not heed a hostfile's `:N` by itself; a line for each slot gives each host its share.
+        settings["I_MPI_HYDRA_HOST_FILE"] = plan.repeated_hostfile
+        settings["I_MPI_PERHOST"] = "1"
+    if not plan.bind:
         settings["I_MPI_PIN"] = "off"
+    if plan.interface is not None:
+        settings["I_MPI_HYDRA_IFACE"] = plan.interface
+    if plan.ports is not None:
+        settings["I_MPI_PORT_RANGE"] = f"{plan.ports[0]}:{plan.ports[1]}"
     return settings
+
+
+def arguments(plan: LaunchPlan) -> list[str]:
+    """Return what no variable says: ranks host by host, and not with all of mpiexec's environment."""
+    return ["-machinefile", plan.colon_hostfile, "-genvnone"]
 
 
 DIALECT = Dialect(
     name="Intel MPI",
     versions=(r"Intel\(R\) MPI Library",),
     daemon="hydra_bstrap_proxy",
-    hostfile_line=hostfile_line,
     environment=environment,
-    processes=processes,
+    refusal=refusal,
+    arguments=arguments,
 )

@@ -1,48 +1,128 @@
 """Open MPI 2 to 4: ORTE, whose daemon is `orted`. Pure.
 
 Every setting is an MCA parameter in the environment (Open MPI FAQ, "Running MPI jobs": OMPI_MCA_<name>), so what the
-user says on mpiexec's command line goes before it.
+user says on mpiexec's command line goes before it. Parameters: `ompi_info --all --level 9`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from roujiamo.dialects.dialect import AGENT, Dialect, LaunchHost
+from roujiamo.dialects.dialect import AGENT, Dialect, LaunchPlan, foreign_hosts
+
+# plm_rsh_num_concurrent and routed_radix, as Open MPI has them by itself.
+DEFAULT_CONCURRENT = 128
+DEFAULT_RADIX = 64
+
+_HOST_OPTIONS = ("-H", "-host", "--host")
 
 
-def hostfile_line(host: LaunchHost) -> str:
-    """Return `name slots=N` (mpirun(1), --hostfile)."""
-    return f"{host.name} slots={host.slots}"
-
-
-def environment(hostfile: str, hosts: Sequence[LaunchHost], bind: bool) -> Mapping[str, str]:
-    """Return the MCA parameters for `hosts`."""
+def environment(plan: LaunchPlan) -> Mapping[str, str]:
+    """Return the MCA parameters for `plan`."""
     settings = {
         "OMPI_MCA_plm": "rsh",
         "OMPI_MCA_plm_rsh_agent": AGENT,
-        "OMPI_MCA_orte_default_hostfile": hostfile,
+        "OMPI_MCA_orte_default_hostfile": plan.hostfile,
         # Names are cut at the first dot otherwise, and two agents may differ only behind it.
         "OMPI_MCA_orte_keep_fqdn_hostnames": "1",
         # More direct children than this is a silent deadlock: attached daemons never free their place.
-        "OMPI_MCA_plm_rsh_num_concurrent": str(max(128, len(hosts) + 1)),
+        "OMPI_MCA_plm_rsh_num_concurrent": str(concurrent(plan)),
+        # Without tree spawn the daemons would fork away from their agents, and nobody would hear of their end.
+        "OMPI_MCA_orte_leave_session_attached": "1",
+        # What mpiexec itself writes, and leaves when it is killed, goes with the session.
+        "OMPI_MCA_orte_local_tmpdir_base": plan.folder,
+        # Ranks on the launch host would run outside the tasks (open-mpi/ompi issue 13154).
+        "OMPI_MCA_rmaps_base_no_schedule_local": "1",
     }
-    if not bind:
+    if not plan.bind:
         # The first cores otherwise, the same ones for every job that shares an agent.
         settings["OMPI_MCA_hwloc_base_binding_policy"] = "none"
+    if plan.network is not None:
+        settings["OMPI_MCA_oob_tcp_if_include"] = plan.network
+    if plan.ports is not None:
+        settings["OMPI_MCA_oob_tcp_dynamic_ipv4_ports"] = f"{plan.ports[0]}-{plan.ports[1]}"
+    return {**settings, **for_ranks(plan)}
+
+
+def arguments(plan: LaunchPlan) -> list[str]:
+    """Return `--prefix DIR` where the MPI is elsewhere on the hosts (mpirun(1))."""
+    return ["--prefix", plan.prefix] if plan.prefix is not None else []
+
+
+def for_ranks(plan: LaunchPlan) -> dict[str, str]:
+    """Return the parameters of Open MPI's own connections between ranks, the same in 4 and 5."""
+    settings = {}
+    if plan.network is not None:
+        settings["OMPI_MCA_btl_tcp_if_include"] = plan.network
+    if plan.ports is not None:
+        settings["OMPI_MCA_btl_tcp_port_min_v4"] = str(plan.ports[0])
+        settings["OMPI_MCA_btl_tcp_port_range_v4"] = str(plan.ports[1] - plan.ports[0] + 1)
     return settings
 
 
-def processes(number: int) -> list[str]:
-    """Return `-n N` (mpirun(1))."""
-    return ["-n", str(number)]
+def concurrent(plan: LaunchPlan) -> int:
+    """Return how many agents may run at once, so that no tree of any radix waits for itself."""
+    return max(DEFAULT_CONCURRENT, len(plan.hosts) + 1)
+
+
+def refusal(plan: LaunchPlan, words: Sequence[str], variables: Mapping[str, str]) -> str | None:
+    """See `Dialect.refusal`."""
+    effective = {**variables, **environment(plan)}
+    values = parameters(words, effective, ("-mca", "--mca"), "OMPI_MCA_")
+    return (
+        agent_refusal(values, ("plm_rsh_agent", "orte_rsh_agent", "pls_rsh_agent"))
+        or width_refusal(plan, values, "plm_rsh", "routed_radix")
+        or foreign_hosts(plan, words, _HOST_OPTIONS)
+    )
+
+
+def parameters(
+    words: Sequence[str], environment: Mapping[str, str], options: Sequence[str], prefix: str
+) -> dict[str, str]:
+    """Return the MCA parameters that the user has set: on the command line, else in the environment."""
+    values = {
+        name.removeprefix(prefix): value for name, value in environment.items() if name.startswith(prefix)
+    }
+    for option, name, value in zip(words, words[1:], words[2:], strict=False):
+        if option in options:
+            values[name] = value
+    return values
+
+
+def agent_refusal(values: Mapping[str, str], names: Sequence[str]) -> str | None:
+    """Refuse another rsh agent than ours."""
+    for name in names:
+        if values.get(name, AGENT).split()[:1] != [AGENT]:
+            return (
+                f"{name} is {values[name]}, so the daemons would not be started in the session's tasks; leave it out, "
+                f"or set it to {AGENT}"
+            )
+    return None
+
+
+def width_refusal(plan: LaunchPlan, values: Mapping[str, str], module: str, radix_name: str) -> str | None:
+    """Refuse a tree that is wider than the agents that may run at once: it would wait for itself without a word."""
+    limit = _number(values.get(f"{module}_num_concurrent"), concurrent(plan))
+    is_flat = values.get(f"{module}_no_tree_spawn", "0").lower() in ("1", "true", "yes")
+    radix = _number(values.get(radix_name), DEFAULT_RADIX)
+    children = len(plan.hosts) if is_flat else min(len(plan.hosts), radix)
+    if children > limit:
+        return (
+            f"{module}_num_concurrent is {limit} and {children} daemons are to be started from one place: their agents "
+            f"stay with them, so the launch would hang; leave it out, or set it to {children} or more"
+        )
+    return None
+
+
+def _number(text: str | None, default: int) -> int:
+    return int(text) if text is not None and text.isdecimal() else default
 
 
 DIALECT = Dialect(
     name="Open MPI 4",
     versions=(r"\(OpenRTE\)", r"\(Open MPI\) [1-4]\."),
     daemon="orted",
-    hostfile_line=hostfile_line,
     environment=environment,
-    processes=processes,
+    refusal=refusal,
+    arguments=arguments,
 )

@@ -1,36 +1,67 @@
-"""Open MPI 5 and PRRTE: the launcher is `prterun`, the daemon `prted`. Pure.
+"""Open MPI 5 and PRRTE: the launchers are `prterun` and `prte`, the daemon is `prted`. Pure.
 
 PRRTE reads PRTE_MCA_<name>; it ignores the OMPI_MCA_ forms of its own parameters in the environment (since 5.0.6).
+Parameters: `prte_info --all`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from roujiamo.dialects.dialect import AGENT, Dialect, LaunchHost
-from roujiamo.dialects.open_mpi_4 import hostfile_line, processes
+from roujiamo.dialects.dialect import AGENT, Dialect, LaunchPlan, foreign_hosts
+from roujiamo.dialects.open_mpi_4 import (
+    agent_refusal,
+    arguments,
+    concurrent,
+    for_ranks,
+    parameters,
+    width_refusal,
+)
 
 
-def environment(hostfile: str, hosts: Sequence[LaunchHost], bind: bool) -> Mapping[str, str]:
-    """Return the MCA parameters for `hosts`."""
+def environment(plan: LaunchPlan) -> Mapping[str, str]:
+    """Return the MCA parameters for `plan`."""
     settings = {
         "PRTE_MCA_plm": "ssh",
         # One word: a value with an equals sign in it is cut when it is passed on.
         "PRTE_MCA_plm_ssh_agent": AGENT,
-        "PRTE_MCA_prte_default_hostfile": hostfile,
+        "PRTE_MCA_prte_default_hostfile": plan.hostfile,
         "PRTE_MCA_prte_keep_fqdn_hostnames": "1",
-        "PRTE_MCA_plm_ssh_num_concurrent": str(max(128, len(hosts) + 1)),
+        "PRTE_MCA_prte_local_tmpdir_base": plan.folder,
+        "PRTE_MCA_plm_ssh_num_concurrent": str(concurrent(plan)),
     }
-    if not bind:
+    if not plan.bind:
         settings["PRTE_MCA_hwloc_default_binding_policy"] = "none"
-    return settings
+    if plan.network is not None:
+        settings["PRTE_MCA_prte_if_include"] = plan.network
+    if plan.ports is not None:
+        settings["PRTE_MCA_oob_tcp_dynamic_ipv4_ports"] = f"{plan.ports[0]}-{plan.ports[1]}"
+    return {**settings, **for_ranks(plan)}
+
+
+def refusal(plan: LaunchPlan, words: Sequence[str], variables: Mapping[str, str]) -> str | None:
+    """See `Dialect.refusal`."""
+    options = ("-mca", "--mca", "--prtemca")
+    said = parameters(words, {}, options, "PRTE_MCA_")
+    # Open MPI 5 passes the old names on, but only from its command line.
+    old = {
+        "plm_ssh" + name.removeprefix("plm_rsh"): said[name] for name in said if name.startswith("plm_rsh_")
+    }
+    values = {**parameters((), {**variables, **environment(plan)}, options, "PRTE_MCA_"), **old, **said}
+    if "rml_base_radix" in values:
+        values["routed_radix"] = values["rml_base_radix"]
+    return (
+        agent_refusal(values, ("plm_ssh_agent",))
+        or width_refusal(plan, values, "plm_ssh", "routed_radix")
+        or foreign_hosts(plan, words, ("-H", "-host", "--host"))
+    )
 
 
 DIALECT = Dialect(
     name="Open MPI 5",
-    versions=(r"\(Open MPI\) [5-9]\.", r"\(PRRTE\)", r"prterun"),
+    versions=(r"\(Open MPI\) [5-9]\.", r"\(PRRTE\)", r"prterun", r"^prte "),
     daemon="prted",
-    hostfile_line=hostfile_line,
     environment=environment,
-    processes=processes,
+    refusal=refusal,
+    arguments=arguments,
 )

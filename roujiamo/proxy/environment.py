@@ -41,15 +41,28 @@ def task_environment() -> "dict[bytes, bytes]":
 
 
 def command_environment(
-    task: "Mapping[bytes, bytes]", welcome: "Mapping[str, str]", folder: str, socket_name: str, token: str
+    task: "Mapping[bytes, bytes]",
+    welcome: "Mapping[str, str]",
+    prefix: str,
+    folder: str,
+    socket_name: str,
+    token: str,
 ) -> "dict[bytes, bytes]":
-    """Return what every remote command gets: the task's own, what sshd would set, the user's, the way to the shim."""
+    """Return what every remote command gets: the task's own, what sshd would set, the user's, the way to the shim.
+
+    `prefix`: the folder whose bin and lib come first, "" where there is none.
+    """
     environment = {name: value for name, value in task.items() if name not in _NOT_PASSED_ON}
     for name, value in _account().items():
         environment.setdefault(name, value)
     for text, content in welcome.items():
         environment[encoded(text)] = encoded(content)
-    environment[b"PATH"] = os.fsencode(folder) + b"/bin:" + (environment.get(b"PATH") or _DEFAULT_PATH)
+    path = environment.get(b"PATH") or _DEFAULT_PATH
+    if prefix:
+        path = encoded(prefix) + b"/bin:" + path
+        libraries = environment.get(b"LD_LIBRARY_PATH")
+        environment[b"LD_LIBRARY_PATH"] = encoded(prefix) + b"/lib" + (b":" + libraries if libraries else b"")
+    environment[b"PATH"] = os.fsencode(folder) + b"/bin:" + path
     environment[b"ROUJIAMO_HOST"] = task.get(b"ROUJIAMO_HOST", b"")
     environment[b"ROUJIAMO_SOCKET"] = encoded(socket_name)
     environment[b"ROUJIAMO_TOKEN"] = encoded(token)

@@ -49,11 +49,13 @@ def build_welcome(
     environment: "Mapping[str, str]",
     resume: bytes,
     settings: "Mapping[str, object]",
+    prefix: "str | None" = None,
 ) -> bytes:
     """Return the payload of the WELCOME frame.
 
     `environment`: what the user wants remote commands to have. `resume`: the credential (32 bytes) with which the proxy
-    comes back after a lost connection. `settings`: see `roujiamo.proxy.settings`.
+    comes back after a lost connection. `settings`: see `roujiamo.proxy.settings`. `prefix`: the folder with the bin and
+    lib of the MPI that remote commands find first.
 
     Raises UsageError where it is more than the wire allows; only the environment can be that large.
     """
@@ -62,6 +64,7 @@ def build_welcome(
         "environment": dict(environment),
         "resume": resume.hex(),
         "settings": dict(settings),
+        "prefix": prefix or "",
     }
     text = json.dumps(content).encode("ascii")
     payload = zlib.compress(text, 9) if len(text) <= _MAX_UNPACKED else b""

@@ -119,6 +119,7 @@ class Worker:
         self._environment = environment.command_environment(
             environment.task_environment(),
             welcome["environment"],
+            welcome["prefix"],
             self._session.folder,
             self._shims.name,
             self._shims.token,

@@ -6,41 +6,61 @@ absolute path: that is how Open MPI tells the remote side where it is installed.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from ipaddress import IPv4Network
 from pathlib import Path
+from typing import Any
 
 import roujiamo
 from roujiamo import dialects
-from roujiamo.dialects import AGENT, Dialect, LaunchHost
-from roujiamo.errors import LauncherError
+from roujiamo.dialects import AGENT, SHOWN_HOSTFILE, Dialect, LaunchHost, LaunchPlan
+from roujiamo.errors import LauncherError, MissingDependency, RoujiamoError, UsageError
+from roujiamo.session import network
+from roujiamo.session.network import Interface
+from roujiamo.session.options import LaunchOptions
+from roujiamo.session.request import SessionRequest
 
 VERSION_SECONDS = 20.0
 LOOKUP_SECONDS = 1.0
 # Above this the names are not looked up at all: the launcher would look them up one after another, too.
 LOOKUP_LIMIT = 64
+OWN, OTHER, UNKNOWN = "own", "other", "unknown"
 
 
 @dataclass(frozen=True)
 class Launcher:
-    """An mpiexec and the dialect that it speaks."""
+    """An mpiexec and the dialect that it speaks; None where it is of no MPI that we know. `version`: what it says."""
 
     path: str
-    dialect: Dialect
+    dialect: Dialect | None
+    version: str
+
+    @property
+    def name(self) -> str:
+        """The MPI's name, or that it is unknown."""
+        return self.dialect.name if self.dialect is not None else "unknown MPI"
+
+
+def known_names() -> str:
+    """Return the names of the MPIs that we know, for a sentence."""
+    return ", ".join(dialect.name for dialect in dialects.KNOWN)
 
 
 def find_launcher(wanted: str | None) -> Launcher:
-    """Return the mpiexec `wanted` (a path or a name), or `ROUJIAMO_MPIEXEC`, or the one on PATH.
+    """Return the mpiexec `wanted` (a path or a name), or the one on PATH.
 
-    Raises LauncherError where there is none, it does not run, or it is of no known MPI.
+    Raises LauncherError where there is none, or it does not run.
     """
-    name = wanted or os.environ.get("ROUJIAMO_MPIEXEC") or "mpiexec"
+    name = wanted or "mpiexec"
     found = shutil.which(name)
     if found is None:
         raise LauncherError(
@@ -60,13 +80,8 @@ def find_launcher(wanted: str | None) -> Launcher:
         raise LauncherError(
             f"{path} --version does not work: {error}; name another with --mpiexec"
         ) from error
-    text = answer.stdout.decode("utf-8", "replace")
-    dialect = dialects.find(text)
-    if dialect is None:
-        first = text.strip().splitlines()[0][:100] if text.strip() else "nothing"
-        known = ", ".join(known.name for known in dialects.KNOWN)
-        raise LauncherError(f"{path} is of no MPI that roujiamo knows ({known}); its --version says: {first}")
-    return Launcher(path, dialect)
+    text = answer.stdout.decode("utf-8", "replace").strip()
+    return Launcher(path, dialects.find(text), text.splitlines()[0][:100] if text else "nothing")
 
 
 def shim_folder() -> str:
@@ -98,40 +113,35 @@ def launch_hosts(hosts: Sequence[Mapping[str, object]]) -> list[LaunchHost]:
     that do not resolve cost it seconds.
     """
     names = [str(host["name"]) for host in hosts]
-    usable = _remote_names(names) if len(names) <= LOOKUP_LIMIT else set()
-    if len(set(names)) < len(names):
-        usable = set()
-    return [
-        LaunchHost(name if name in usable else str(host["alias"]), int(str(host["slots"])))
-        for name, host in zip(names, hosts, strict=True)
-    ]
+    meanings = _look_up(names)
+    are_unique = len(set(names)) == len(names)
+    launched = []
+    for name, host in zip(names, hosts, strict=True):
+        alias, slots = str(host["alias"]), int(str(host["slots"]))
+        shown = alias if meanings[name] == OWN or not are_unique else name
+        launched.append(LaunchHost(name if meanings[name] == OTHER and are_unique else alias, slots, shown))
+    return launched
 
 
-def _remote_names(names: Sequence[str]) -> set[str]:
-    """Return the names that resolve, soon, to addresses that are not this machine's."""
-    usable: set[str] = set()
+def _look_up(names: Sequence[str]) -> dict[str, str]:
+    """Return for each name whether it resolves, soon, to this machine (OWN), to another (OTHER), or not (UNKNOWN)."""
+    own = socket.gethostname().split(".")[0].lower()
+    meanings = {name: OWN if name.split(".")[0].lower() in (own, "localhost") else UNKNOWN for name in names}
 
     def look_up(name: str) -> None:
-        try:
-            addresses = {
-                str(entry[4][0]) for entry in socket.getaddrinfo(name, None, type=socket.SOCK_STREAM)
-            }
-        except (OSError, UnicodeError):
-            return
-        if not any(_is_local(address) for address in addresses):
-            usable.add(name)
+        with contextlib.suppress(OSError, UnicodeError):
+            entries = socket.getaddrinfo(name, None, type=socket.SOCK_STREAM)
+            meanings[name] = OWN if any(_is_local(str(entry[4][0])) for entry in entries) else OTHER
 
-    own = socket.gethostname().split(".")[0].lower()
-    threads = [
-        threading.Thread(target=look_up, args=(name,), daemon=True)
-        for name in names
-        if name.split(".")[0].lower() not in (own, "localhost")
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(LOOKUP_SECONDS)
-    return set(usable)
+    wanted = [name for name in meanings if meanings[name] == UNKNOWN]
+    threads = [threading.Thread(target=look_up, args=(name,), daemon=True) for name in wanted]
+    if len(threads) <= LOOKUP_LIMIT:
+        for thread in threads:
+            thread.start()
+        deadline = time.monotonic() + LOOKUP_SECONDS
+        for thread in threads:
+            thread.join(max(deadline - time.monotonic(), 0))
+    return dict(meanings)
 
 
 def _is_local(address: str) -> bool:
@@ -145,26 +155,106 @@ def _is_local(address: str) -> bool:
         return True
 
 
-def hostfile(launcher: Launcher, hosts: Sequence[LaunchHost]) -> str:
-    """Return the text of the launcher's hostfile."""
-    return "".join(launcher.dialect.hostfile_line(host) + "\n" for host in hosts)
+def launch_plan(request: SessionRequest, options: LaunchOptions, ready: Mapping[str, Any]) -> LaunchPlan:
+    """Return the plan for a launcher, from the session's request and its `ready` event. Raises UsageError."""
+    interfaces = own_interfaces()
+    if options.interface is not None:
+        try:
+            choice = network.wanted(options.interface, interfaces)
+        except ValueError as error:
+            raise UsageError(f"--interface {options.interface}: {error}") from error
+    else:
+        choice = network.choose(
+            interfaces,
+            [str(host["callback_address"]) for host in ready["hosts"]],
+            [str(host["facts"].get("address", "")) for host in ready["hosts"]],
+        )
+    return LaunchPlan(
+        hosts=launch_hosts(ready["hosts"]),
+        folder=request.folder,
+        bind=request.exclusive,
+        network=choice.network,
+        interface=choice.interface,
+        ports=options.ports,
+        prefix=request.prefix,
+    )
 
 
-def launch_environment(
-    launcher: Launcher, hosts: Sequence[LaunchHost], hostfile_path: str, session_socket: str, bind: bool
-) -> dict[str, str]:
-    """Return the environment of mpiexec: the user's, and what makes it use the session."""
+def own_interfaces() -> list[Interface]:
+    """Return the IPv4 addresses of this machine with their interfaces. Raises MissingDependency."""
+    try:
+        import psutil
+    except ImportError as error:
+        raise MissingDependency("psutil is not installed; install it with: pip install psutil") from error
+    return [
+        Interface(name, entry.address, IPv4Network(f"0.0.0.0/{entry.netmask or 32}").prefixlen)
+        for name, entries in psutil.net_if_addrs().items()
+        for entry in entries
+        if entry.family == socket.AF_INET
+    ]
+
+
+def prepare_folder(plan: LaunchPlan) -> None:
+    """Put what launchers need into the session's folder. Raises RoujiamoError."""
+    try:
+        for name, text in dialects.hostfiles(plan.hosts).items():
+            with open(os.path.join(plan.folder, name), "w", encoding="utf-8") as file:
+                file.write(text)
+        # Each mpiexec of Open MPI 4 makes ompi.HOST.UID where it is missing and removes it where it is empty: of two
+        # that start in one instant one fails ("File exists", orte/util/session_dir.c). A link is never removed.
+        os.mkdir(os.path.join(plan.folder, "ompi"), 0o700)
+        host = socket.gethostname()
+        for name in {host, host.split(".")[0]}:
+            os.symlink("ompi", os.path.join(plan.folder, f"ompi.{name}.{os.geteuid()}"))
+    except OSError as error:
+        raise RoujiamoError(f"cannot write {error.filename}: {error.strerror}") from error
+
+
+def launch_environment(dialect: Dialect | None, plan: LaunchPlan, ready: Mapping[str, Any]) -> dict[str, str]:
+    """Return the environment of what runs in the session: the user's, and what makes an MPI use the session.
+
+    For one `dialect`; None: for all of them, so that any mpiexec may be called. What the user has set of interfaces,
+    ports and binding stays.
+    """
     environment = dict(os.environ)
-    environment.update(launcher.dialect.environment(hostfile_path, hosts, bind))
-    environment["ROUJIAMO_SOCKET"] = session_socket
-    # What a killed launcher leaves in its temporary folder goes with the session's. No rank sees this variable.
-    environment["TMPDIR"] = os.path.dirname(hostfile_path)
+    settings = dialects.environment_of_all(plan) if dialect is None else dialect.environment(plan)
+    for name, value in settings.items():
+        if name not in environment or not _is_taste(name):
+            environment[name] = value
+    environment.update(
+        ROUJIAMO_SOCKET=str(ready["socket"]),
+        ROUJIAMO_HOSTFILE=f"{plan.folder}/{SHOWN_HOSTFILE}",
+        ROUJIAMO_HOSTS=",".join(host.shown or host.name for host in plan.hosts),
+        ROUJIAMO_NUM_HOSTS=str(len(plan.hosts)),
+        ROUJIAMO_SLOTS=str(sum(host.slots for host in plan.hosts)),
+        ROUJIAMO_SLOTS_PER_HOST=",".join(str(host.slots) for host in plan.hosts),
+    )
+    if plan.prefix is not None:
+        environment["ROUJIAMO_PREFIX"] = plan.prefix
     environment["PATH"] = os.pathsep.join([shim_folder(), environment.get("PATH", os.defpath)])
     return environment
 
 
+def _is_taste(name: str) -> bool:
+    """Tell whether a setting may be the user's own; the others are what makes the launcher use the session."""
+    return any(
+        word in name.lower() for word in ("if_include", "iface", "port", "binding", "pin", "hydra_env")
+    )
+
+
+def refuse(launcher: Launcher, plan: LaunchPlan, arguments: Sequence[str]) -> None:
+    """Raise UsageError where the user's arguments and variables would hang the launch or lead it elsewhere."""
+    if launcher.dialect is not None:
+        reason = launcher.dialect.refusal(plan, arguments, os.environ)
+        if reason is not None:
+            raise UsageError(reason)
+
+
 def launch_line(
-    launcher: Launcher, processes: int, mpi_arguments: Sequence[str], command: Sequence[str]
+    launcher: Launcher, plan: LaunchPlan, processes: int, mpi_arguments: Sequence[str], command: Sequence[str]
 ) -> list[str]:
     """Return mpiexec's argument list."""
-    return [launcher.path, *launcher.dialect.processes(processes), *mpi_arguments, *command]
+    arguments = launcher.dialect.arguments(plan) if launcher.dialect is not None else []
+    # mpirun(1) of Open MPI, mpiexec(1) of MPICH and Intel MPI, and the MPI standard (section "Portable MPI Process
+    # Startup") agree on -n.
+    return [launcher.path, *arguments, "-n", str(processes), *mpi_arguments, *command]

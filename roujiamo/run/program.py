@@ -10,7 +10,7 @@ sent to this process alone is passed on.
 
 from __future__ import annotations
 
-import os
+import shlex
 import sys
 
 from roujiamo.errors import RoujiamoError
@@ -28,6 +28,12 @@ def run(options: RunOptions) -> int:
     progress = Progress(sys.stderr, verbosity=options.request.verbosity, quiet=options.launch.quiet)
     launcher = launchers.find_launcher(options.launch.mpiexec)
     launchers.shim_folder()
+    if launcher.dialect is None:
+        progress.say(
+            0,
+            f"{launcher.path} is of no MPI that roujiamo knows ({launchers.known_names()}): its --version says "
+            f"{launcher.version!r}; it is told about the hosts in every way there is, and by ROUJIAMO_HOSTFILE",
+        )
     with Waiting() as waiting:
         session = HeldSession(options.request, waiting, progress)
         try:
@@ -50,19 +56,15 @@ def _run_launcher(
     progress: Progress,
 ) -> tuple[int, str | None]:
     """Run mpiexec; return its status, and where its ranks ran if that was not in the tasks."""
-    hosts = launchers.launch_hosts(session.ready["hosts"])
-    hostfile = os.path.join(session.request.folder, "hostfile")
-    try:
-        with open(hostfile, "w", encoding="utf-8") as file:
-            file.write(launchers.hostfile(launcher, hosts))
-    except OSError as error:
-        raise RoujiamoError(f"cannot write the hostfile {hostfile}: {error.strerror}") from error
-    processes = options.request.processes or sum(host.slots for host in hosts)
-    line = launchers.launch_line(launcher, processes, options.launch.mpi_arguments, options.command)
-    environment = launchers.launch_environment(
-        launcher, hosts, hostfile, session.ready["socket"], bind=options.request.exclusive
-    )
-    progress.say(1, f"{launcher.dialect.name}: {' '.join(line)}")
+    plan = launchers.launch_plan(session.request, options.launch, session.ready)
+    launchers.refuse(launcher, plan, options.launch.mpi_arguments)
+    launchers.prepare_folder(plan)
+    processes = options.request.processes or sum(host.slots for host in plan.hosts)
+    line = launchers.launch_line(launcher, plan, processes, options.launch.mpi_arguments, options.command)
+    environment = launchers.launch_environment(launcher.dialect, plan, session.ready)
+    # What a killed launcher leaves in its temporary folder goes with the session's. No rank sees this variable.
+    environment["TMPDIR"] = session.request.folder
+    progress.say(1, f"{launcher.name}: {shlex.join(line)}")
     child = Child(launcher.path, line, environment, waiting, is_own_master=False)
     strays = Strays(child.pid)
     status = child.follow(session, strays.look)
@@ -74,7 +76,7 @@ def _doubt(launcher: launchers.Launcher, session: HeldSession, stray: str | None
     if session.losses:
         return session.losses[0]
     for event in session.failed_commands:
-        if launcher.dialect.is_daemon(str(event["command"])):
+        if launcher.dialect is not None and launcher.dialect.is_daemon(str(event["command"])):
             return f"{launcher.dialect.daemon} on {event['host']} ended with status {event['status']}"
     if stray is not None:
         return stray

@@ -18,10 +18,15 @@ from roujiamo.session.request import SessionRequest
 
 @dataclass(frozen=True, kw_only=True)
 class LaunchOptions:
-    """How a program is started in a session, and where the session's secret is read."""
+    """How a program is started in a session, and where the session's secret is read.
+
+    `ports`: for MPI's own connections, low and high, both included.
+    """
 
     mpiexec: str | None = None
     mpi_arguments: tuple[str, ...] = ()
+    interface: str | None = None
+    ports: tuple[int, int] | None = None
     secret_file: str | None = None
     quiet: bool = False
 
@@ -256,7 +261,32 @@ OPTIONS = (
         read=shlex.split,
         is_list=True,
         group=LAUNCHING,
-        help="more arguments for mpiexec, in one string",
+        help="more arguments for mpiexec, in one string: --mpi-args='-x A'",
+    ),
+    Option(
+        field="prefix",
+        flags=("--prefix",),
+        variable="ROUJIAMO_PREFIX",
+        metavar="DIR",
+        group=LAUNCHING,
+        help="where the MPI is on the hosts, for PATH and LD_LIBRARY_PATH (default: where it is here)",
+    ),
+    Option(
+        field="interface",
+        flags=("--interface",),
+        variable="ROUJIAMO_INTERFACE",
+        metavar="NAME|CIDR",
+        group=LAUNCHING,
+        help="network for MPI's connections (default: the one the hosts call back on)",
+    ),
+    Option(
+        field="ports",
+        flags=("--mpi-ports",),
+        variable="ROUJIAMO_MPI_PORTS",
+        metavar="LOW-HIGH",
+        read=read_ports,
+        group=LAUNCHING,
+        help="ports for MPI's connections (default: any)",
     ),
     Option(
         field="callback_address",

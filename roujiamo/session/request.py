@@ -50,6 +50,7 @@ class SessionRequest:
     image: str | None = None
     containerizer: str = "mesos"
     uris: tuple[str, ...] = ()
+    prefix: str | None = None
     environment: dict[str, str] = field(default_factory=dict, repr=False)
     timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS
     reconnect_grace_seconds: float = DEFAULT_RECONNECT_GRACE_SECONDS

@@ -36,6 +36,9 @@ _COMMS = frozenset(name[:_COMM_LENGTH] for name in LAUNCHERS)
 
 POLL_SECONDS = 0.5
 
+# Where a program is found on any host.
+_STANDARD = (b"/bin", b"/sbin", b"/usr/bin", b"/usr/sbin", b"/usr/local/bin", b"/usr/local/sbin")
+
 
 class Launcher:
     """The parent process. `descriptor` is readable once it has ended; -1 where `is_gone` has to be asked."""
@@ -50,6 +53,33 @@ class Launcher:
                 self.descriptor = pidfd_open(pid)
             except OSError:
                 pass
+
+    def complete(self, command: bytes, prefix: bytes) -> bytes:
+        """Return the command with a way to the daemon, where the launcher gives only its name.
+
+        Open MPI 4 does that when it is called as plain `mpiexec` from a folder of its own: another version's orted, or
+        none, would be found on the host. What it does itself when called by its path is done here (mpirun(1),
+        --prefix): with `prefix`, or the folder above the launcher's own.
+        """
+        if command.split(None, 1)[:1] != [b"orted"]:
+            return command
+        if not prefix:
+            folder = self._folder()
+            if folder in _STANDARD or not folder.endswith(b"/bin"):
+                return command
+            prefix = folder[: -len(b"/bin")]
+        quoted = b"'" + prefix.replace(b"'", b"'\\''") + b"'"
+        return (
+            b"PATH=%b/bin:$PATH; LD_LIBRARY_PATH=%b/lib${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}; OPAL_PREFIX=%b; "
+            b"export PATH LD_LIBRARY_PATH OPAL_PREFIX; " % (quoted, quoted, quoted)
+        ) + command
+
+    def _folder(self) -> bytes:
+        """The folder of the launcher's program; empty where it cannot be seen."""
+        try:
+            return posix.readlink(b"/proc/%d/exe" % self._pid).rpartition(b"/")[0]
+        except OSError:
+            return b""
 
     def is_gone(self) -> bool:
         """Whether it has ended; this process then has another parent."""

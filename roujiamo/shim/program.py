@@ -64,6 +64,7 @@ def _run(invocation: Invocation, signals: SignalPipe) -> int:
     launcher = find_launcher()
     if launcher is not None:
         note("a launcher started this command, which ends with it")
+        invocation.command = launcher.complete(invocation.command, posix.environ.get(b"ROUJIAMO_PREFIX", b""))
     for sentence in invocation.notes:
         note(sentence)
     environment = posix.environ

@@ -37,12 +37,13 @@ def test_what_an_agent_runs_is_carried_and_nothing_else() -> None:
 def test_the_welcome_holds_what_it_was_given() -> None:
     """Bytes that are no UTF-8 travel as Python reads them from an environment."""
     environment = {"NAME": "value", "ODD": b"\xff".decode("utf-8", "surrogateescape")}
-    payload = build_welcome({"a.b": "c"}, environment, b"\x01" * 32, {"kill_grace_seconds": 3})
+    payload = build_welcome({"a.b": "c"}, environment, b"\x01" * 32, {"kill_grace_seconds": 3}, "/opt/mpi")
     assert json.loads(zlib.decompress(payload)) == {
         "modules": {"a.b": "c"},
         "environment": environment,
         "resume": "01" * 32,
         "settings": {"kill_grace_seconds": 3},
+        "prefix": "/opt/mpi",
     }
 
 

@@ -1,0 +1,49 @@
+"""`roujiamo alloc`: hosts held for as long as a command runs, in the manner of salloc(1)."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from roujiamo.cli.session_options import add_command, add_master, add_options, run_options, user_command
+
+EPILOG = """\
+examples:
+  roujiamo alloc -N 2 -n 8 --master m1:5050
+  roujiamo alloc -N 2 -n 8 --master m1:5050 -- mpiexec ./a.out
+  echo 'mpiexec ./one; mpiexec ./two' | roujiamo alloc -N 2 --master local
+
+Inside, plain `mpiexec ./a.out` of any MPI starts its ranks on the hosts, again
+and again or several at once, and `roujiamo-rsh HOST COMMAND` runs a command on
+one of them. Besides what the MPIs read, these are set:
+  ROUJIAMO_HOSTS           the hosts, with commas
+  ROUJIAMO_HOSTFILE        a file with a line `HOST slots=N` for each
+  ROUJIAMO_NUM_HOSTS, ROUJIAMO_SLOTS, ROUJIAMO_SLOTS_PER_HOST
+                           how many hosts, slots in all, and slots of each
+The exit status is the command's; 124 when the hosts were not there in time, 127
+when there is no such command, 2 for a wrong option. Ctrl-C is the command's own
+matter.
+"""
+
+
+def add(commands: Any) -> None:
+    """Add `alloc` to the subcommands."""
+    parser = commands.add_parser(
+        "alloc",
+        help="hold hosts while a command runs, by default a shell",
+        description="Hold hosts of a Mesos cluster while a command runs, by default your shell.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        usage="roujiamo alloc [options] --master MASTER [-- COMMAND [ARGS ...]]",
+    )
+    add_master(parser)
+    add_options(parser, without=("mpiexec", "mpi_arguments"))
+    add_command(parser, "COMMAND [ARGS ...]", "what runs with the hosts (default: your shell)")
+    parser.set_defaults(function=alloc)
+
+
+def alloc(options: argparse.Namespace) -> int:
+    """Do what the parsed command line says; return the exit status. Raises RoujiamoError."""
+    from roujiamo.run.allocation import alloc as alloc_program
+
+    return alloc_program(run_options(options, user_command(options)))

@@ -1,0 +1,138 @@
+"""`roujiamo alloc`: hosts for a command, and plain mpiexecs in it."""
+
+import os
+import pty
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.jobs.conftest import MARKER, ROOT, Bench, Result
+from tests.support import running, scaled, until
+
+
+def alloc(bench: Bench, *arguments: str, stdin: str = "") -> Result:
+    """Run `roujiamo alloc` to its end, with the bench's MPI on PATH."""
+    assert bench.mpi is not None
+    path = f"{os.path.dirname(bench.mpi.mpiexec)}:{os.environ['PATH']}"
+    done = subprocess.run(
+        [sys.executable, "-m", "roujiamo", "alloc", "--env", f"{MARKER}={bench.mark}", *arguments],
+        input=stdin,
+        capture_output=True,
+        text=True,
+        timeout=scaled(90),
+        env={**os.environ, **bench.environment, "PATH": path, "PYTHONPATH": str(ROOT)},
+        cwd=bench.folder,
+    )
+    return Result(done.returncode, done.stdout, done.stderr)
+
+
+MOMENT = "sleep 1.$OMPI_COMM_WORLD_RANK"
+
+
+def test_plain_mpiexecs_run_one_after_another_and_at_once(bench_of_each: Bench, master: str) -> None:
+    """No option of ours, no path: what a script has that knows nothing of Mesos."""
+    rank = f"sh -c 'echo in $MESOS_TASK_ID; {MOMENT}'"
+    script = f"mpiexec {rank}; mpiexec -n 3 {rank} & mpiexec -n 4 {rank} & wait; exit 7"
+    result = alloc(bench_of_each, "-N", "2", "-n", "4", "--master", master, "--", "sh", "-c", script)
+    assert result.status == 7, result.err
+    ran = result.out.split("\n")[:-1]
+    assert len(ran) == 4 + 3 + 4
+    assert len(set(ran)) == 2, "two hosts, and each rank in one of their tasks"
+
+
+def test_the_hosts_are_told_in_the_forms_that_tools_expect(bench: Bench) -> None:
+    """A file with the host first on each line, a list, the slots; and the shim answers to the names."""
+    script = (
+        'cat "$ROUJIAMO_HOSTFILE"; '
+        'echo "$ROUJIAMO_HOSTS $ROUJIAMO_NUM_HOSTS $ROUJIAMO_SLOTS $ROUJIAMO_SLOTS_PER_HOST"; '
+        "for host in $(cut -d ' ' -f 1 \"$ROUJIAMO_HOSTFILE\"); do roujiamo-rsh $host hostname; done"
+    )
+    result = alloc(bench, "-N", "2", "-n", "5", "--master", "local", "--", "sh", "-c", script)
+    first, second = (line.split()[0] for line in result.out.splitlines()[:2])
+    assert {first, second} == {"agent1", "agent2"}
+    assert result.out.splitlines() == [
+        f"{first} slots=3",
+        f"{second} slots=2",
+        f"{first},{second} 2 5 3,2",
+        first,
+        second,
+    ]
+
+
+def test_without_a_command_it_is_the_users_shell(bench: Bench) -> None:
+    """In a pipe the shell reads its commands there, and nothing of ours is said."""
+    bench.environment["SHELL"] = "/bin/sh"
+    result = alloc(bench, "--master", "local", stdin="roujiamo-rsh agent1 'echo there'; exit 4\n")
+    assert (result.status, result.out, result.err) == (4, "there\n", "")
+
+
+@pytest.mark.parametrize(
+    ("command", "status", "words"),
+    [(["no-such-command"], 127, "no command no-such-command"), (["./plain"], 126, "cannot be executed")],
+)
+def test_a_command_that_cannot_run_is_told_before_anything_is_allocated(
+    bench: Bench, command: list[str], status: int, words: str
+) -> None:
+    """The statuses are a shell's."""
+    plain = bench.folder / "plain"
+    plain.write_text("")
+    result = alloc(bench, "--master", "127.0.0.1:1", "--", *command)
+    plain.unlink()
+    assert (result.status, result.out) == (status, "")
+    assert words in result.err
+
+
+def test_ctrl_c_in_its_terminal_is_the_commands_matter(bench: Bench) -> None:
+    """A shell with the hosts must outlive Ctrl-C, as under salloc."""
+    ours, theirs = pty.openpty()
+    line = [sys.executable, "-m", "roujiamo", "alloc", "-N", "2", "--master", "local"]
+    line += [
+        "--env",
+        f"{MARKER}={bench.mark}",
+        "--",
+        "sh",
+        "-c",
+        "trap 'echo caught' INT; echo up; read x || read x; echo $x",
+    ]
+    try:
+        with running(
+            line,
+            environment={**bench.environment, "PYTHONPATH": str(ROOT)},
+            cwd=bench.folder,
+            ready="up",
+            stdin=theirs,
+            start_new_session=True,
+            preexec_fn=lambda: _take_terminal(0),
+        ) as program:
+            os.write(ours, b"\x03")
+            program.wait_for_line("caught")
+            os.write(ours, b"on\n")
+            program.wait_for_line("on")
+            assert program.wait() == 0
+    finally:
+        os.close(ours)
+        os.close(theirs)
+
+
+def _take_terminal(descriptor: int) -> None:
+    import fcntl
+    import termios
+
+    fcntl.ioctl(descriptor, termios.TIOCSCTTY, 0)
+
+
+def test_a_terminated_allocation_ends_its_command_and_leaves_nothing(bench: Bench) -> None:
+    """`kill` of it means all of it."""
+    up = bench.folder / "up"
+    line = [sys.executable, "-m", "roujiamo", "alloc", "--master", "local", "--env", f"{MARKER}={bench.mark}"]
+    with running(
+        [*line, "--", "sh", "-c", f"touch {up}; exec sleep 60"],
+        environment={**bench.environment, "PYTHONPATH": str(ROOT)},
+        cwd=bench.folder,
+    ) as program:
+        until(Path(up).exists, 30, "the command")
+        program.process.terminate()
+        assert program.wait(40) in (143, -15)
+    up.unlink()

@@ -1,0 +1,71 @@
+"""Which network a launcher is told to use, from what the call-backs have shown."""
+
+import pytest
+
+from roujiamo.session.network import NOTHING, Choice, Interface, choose, wanted
+
+HERE = [
+    Interface("lo", "127.0.0.1", 8),
+    Interface("eth0", "10.0.3.7", 24),
+    Interface("docker0", "172.17.0.1", 16),
+]
+
+
+def test_the_network_of_the_call_backs_is_chosen_and_not_the_bridge() -> None:
+    """A bridge of the launch host leads nowhere for the agents."""
+    assert choose(HERE, ["10.0.3.7", "10.0.3.7"], ["10.0.3.8", "10.0.3.9"]) == Choice("10.0.3.0/24", "eth0")
+
+
+def test_hosts_behind_a_router_are_listed() -> None:
+    """The network of the launch host alone would leave them out."""
+    assert choose(HERE, ["10.0.3.7"], ["10.0.3.8", "10.9.0.5"]) == Choice("10.0.3.0/24,10.9.0.5/32", "eth0")
+
+
+def test_too_many_hosts_behind_a_router_are_left_to_the_launcher() -> None:
+    """An argument list of thousands of addresses helps nobody."""
+    hosts = [f"10.9.{n // 250}.{n % 250 + 1}" for n in range(1000)]
+    assert choose(HERE, ["10.0.3.7"], hosts) == Choice(None, "eth0")
+
+
+@pytest.mark.parametrize(
+    ("own", "hosts"),
+    [
+        (["127.0.0.1"], ["127.0.0.1"]),
+        (["10.0.3.7", "172.17.0.1"], ["10.0.3.8", "172.17.0.2"]),
+        (["192.0.2.1"], ["10.0.3.8"]),
+        (["fd00::1"], ["fd00::2"]),
+        (["10.0.3.7"], [""]),
+        (["10.0.3.7"], []),
+        ([], []),
+    ],
+)
+def test_nothing_is_said_where_nothing_is_certain(own: list[str], hosts: list[str]) -> None:
+    """One machine, two ways, a NAT, IPv6, or no answer: the launcher knows as much as we do."""
+    assert choose(HERE, own, hosts) == NOTHING
+
+
+@pytest.mark.parametrize(
+    ("text", "choice"),
+    [
+        ("eth0", Choice("eth0", "eth0")),
+        ("10.0.0.0/16", Choice("10.0.0.0/16", "eth0")),
+        ("192.168.0.0/16,172.17.0.0/16", Choice("192.168.0.0/16,172.17.0.0/16", "docker0")),
+    ],
+)
+def test_the_user_may_name_an_interface_or_networks(text: str, choice: Choice) -> None:
+    """As in Open MPI's own parameters."""
+    assert wanted(text, HERE) == choice
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("eth9", "no interface eth9 here; there are docker0, eth0, lo"),
+        ("192.168.0.0/16", "no interface of this machine has an address in"),
+        ("10.0.0/99", "Expected 4 octets"),
+    ],
+)
+def test_an_interface_that_is_not_there_is_refused(text: str, words: str) -> None:
+    """And those that are there are named."""
+    with pytest.raises(ValueError, match=words):
+        wanted(text, HERE)
