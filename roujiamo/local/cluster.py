@@ -202,6 +202,8 @@ class _Keeper:
         if words["type"] == "registered":
             agent.agent_id = words["agent_id"]
             agent.registered.set()
+        elif words["type"] == "stop":
+            agent.is_leaving = True
         if agent.link is not None:
             agent.link.send(words)
 

@@ -125,6 +125,29 @@ def test_an_agent_that_is_told_to_leave_unregisters(fragile: Master) -> None:
         until(lambda: not is_alive(executor), what="the task to end")
 
 
+def test_an_agent_that_the_operator_declares_gone_is_gone_for_good(fragile: Master) -> None:
+    """MARK_AGENT_GONE: nobody may hope for its tasks any more."""
+    with fragile.framework(**AWARE) as framework:
+        name = unique("t")
+        offer = framework.launch(name, "sleep 1000")
+        executor = framework.update(name, ("TASK_RUNNING",))["container_status"]["executor_pid"]
+        gone = {"agent_id": offer["agent_id"]}
+        assert fragile.operator("MARK_AGENT_GONE", mark_agent_gone=gone) == (200, b"")
+        told = framework.update(name, ("TASK_GONE_BY_OPERATOR",))
+        assert (told["reason"], told["message"]) == ("REASON_AGENT_REMOVED", "Agent has been marked gone")
+        failure = {"type": "FAILURE", "failure": {"agent_id": offer["agent_id"]}}
+        framework.wait_for(lambda event: event == failure)
+        since = len(framework.events)
+        named = {"task_id": {"value": name}, "agent_id": offer["agent_id"]}
+        framework.call("RECONCILE", reconcile={"tasks": [named]})
+        answer = framework.answer(name, "REASON_RECONCILIATION", since=since)
+        assert (answer["state"], answer["message"]) == (
+            "TASK_GONE_BY_OPERATOR",
+            "Reconciliation: Task is gone",
+        )
+        until(lambda: not is_alive(executor), what="the task to end")
+
+
 def test_a_killed_executor_is_the_end_of_its_task(fragile: Master) -> None:
     with fragile.framework(**AWARE) as framework:
         name = unique("t")

@@ -122,6 +122,36 @@ def test_the_endpoint_has_two_names(master: Master) -> None:
     )
 
 
+OPERATOR: dict[str, tuple[Any, int, str]] = {
+    "unknown type": (
+        {"type": "NOPE"},
+        400,
+        "Failed to validate master::Call: Expecting 'type' to be present",
+    ),
+    "no content": (
+        {"type": "MARK_AGENT_GONE"},
+        400,
+        "Failed to validate master::Call: Expecting 'mark_agent_gone' to be present",
+    ),
+    "half of it": (
+        {"type": "UPDATE_MAINTENANCE_SCHEDULE", "update_maintenance_schedule": {}},
+        400,
+        CONVERT + "Missing required fields: update_maintenance_schedule.schedule",
+    ),
+    "no such agent": (
+        {"type": "MARK_AGENT_GONE", "mark_agent_gone": {"agent_id": {"value": "nope"}}},
+        404,
+        "Agent 'nope' not found",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", list(OPERATOR))
+def test_an_operators_call_that_is_none_is_refused_too(master: Master, what: str) -> None:
+    body, status, message = OPERATOR[what]
+    assert post(master, body, JSON, "/api/v1") == (status, message.encode())
+
+
 MULTI_ROLE = [{"type": "MULTI_ROLE"}]
 ERRORS: dict[str, tuple[dict[str, Any], str]] = {
     "roles without the capability": (

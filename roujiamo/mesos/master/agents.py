@@ -196,10 +196,22 @@ def come_back(state: MasterState, agent: Agent, now: float) -> None:
     offers.allocate(state, now)
 
 
+def mark_gone(state: MasterState, agent: Agent, now: float) -> None:
+    """The operator's MARK_AGENT_GONE: an agent will never come back, and what is left of it is to stop."""
+    state.act(ToAgent(agent.id, {"type": "stop"}))
+    state.gone_agents.add(agent.id)
+    _remove(state, agent, "TASK_GONE_BY_OPERATOR", "Agent has been marked gone", now)
+
+
 def _unregister(state: MasterState, agent: Agent, now: float) -> None:
+    _remove(state, agent, "TASK_LOST", f"Agent {agent.hostname} removed: the agent unregistered", now)
+
+
+def _remove(state: MasterState, agent: Agent, task_state: str, message: str, now: float) -> None:
+    """`task_state` is what frameworks are told that are PARTITION_AWARE; the others lose their tasks."""
     for framework, task in _tasks_of(state, agent):
-        message = f"Agent {agent.hostname} removed: the agent unregistered"
-        _lose(state, framework, task, "TASK_LOST", message, "REASON_AGENT_REMOVED", now)
+        told = task_state if framework.is_partition_aware else "TASK_LOST"
+        _lose(state, framework, task, told, message, "REASON_AGENT_REMOVED", now)
     _rescind_offers(state, agent)
     _announce_failure(state, agent)
     del state.agents[agent.id]

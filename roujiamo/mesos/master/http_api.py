@@ -11,7 +11,7 @@ import base64
 import binascii
 import hmac
 
-from roujiamo.mesos.master import frameworks, maintenance, scheduler_calls, views
+from roujiamo.mesos.master import frameworks, maintenance, operator_calls, scheduler_calls, views
 from roujiamo.mesos.master.http_messages import (
     TEXT,
     Request,
@@ -24,16 +24,6 @@ from roujiamo.mesos.master.http_messages import (
 )
 from roujiamo.mesos.master.messages import MalformedCall, parse_json
 from roujiamo.mesos.master.state import MasterState
-
-# The operator calls of Mesos 1.11 (mesos/v1/master/master.proto) that are not answered here.
-OPERATOR_CALLS = frozenset(
-    """
-    GET_FLAGS GET_METRICS GET_LOGGING_LEVEL SET_LOGGING_LEVEL LIST_FILES READ_FILE GET_STATE GET_AGENTS GET_FRAMEWORKS
-    GET_EXECUTORS GET_OPERATIONS GET_TASKS GET_ROLES GET_WEIGHTS UPDATE_WEIGHTS SUBSCRIBE RESERVE_RESOURCES
-    UNRESERVE_RESOURCES CREATE_VOLUMES DESTROY_VOLUMES GROW_VOLUME SHRINK_VOLUME START_MAINTENANCE STOP_MAINTENANCE
-    DRAIN_AGENT DEACTIVATE_AGENT REACTIVATE_AGENT GET_QUOTA UPDATE_QUOTA SET_QUOTA REMOVE_QUOTA TEARDOWN MARK_AGENT_GONE
-    """.split()
-)
 
 # What a master that does not lead answers itself.
 ANSWERED_BY_ALL = frozenset(("/health", "/version", "/flags"))
@@ -66,7 +56,7 @@ class HttpApi:
         if path == "/maintenance/schedule":
             return self._schedule(request, now)
         if path.startswith("/api/v1"):
-            return self._operator(request, now)
+            return operator_calls.answer(self._state, request, now)
         return self._read(path, request)
 
     def _redirect(self, path: str, request: Request) -> Response:
@@ -109,44 +99,6 @@ class HttpApi:
             return plain(400, str(problem))
         maintenance.update_schedule(self._state, schedule, now)
         return Response(200)
-
-    def _operator(self, request: Request, now: float) -> Response:
-        """The calls of the v1 operator API that clients make to see whom they talk to, and those for maintenance."""
-        if request.method != "POST":
-            return method_not_allowed(request.method, "POST")
-        try:
-            call = parse_json(request.body)
-        except MalformedCall as problem:
-            return plain(400, str(problem))
-        kind = call.get("type") if isinstance(call, dict) else None
-        if kind == "GET_HEALTH":
-            return json_response({"type": kind, "get_health": {"healthy": True}})
-        if kind == "GET_VERSION":
-            return json_response({"type": kind, "get_version": {"version_info": views.BUILD}})
-        if kind == "GET_MASTER":
-            return json_response(
-                {"type": kind, "get_master": {"master_info": frameworks.master_info(self._state)}}
-            )
-        if kind == "GET_MAINTENANCE_SCHEDULE":
-            return json_response(
-                {"type": kind, "get_maintenance_schedule": {"schedule": self._state.schedule}}
-            )
-        if kind == "GET_MAINTENANCE_STATUS":
-            status = maintenance.status(self._state)
-            return json_response({"type": kind, "get_maintenance_status": {"status": status}})
-        if kind == "UPDATE_MAINTENANCE_SCHEDULE":
-            update = call.get("update_maintenance_schedule")
-            try:
-                schedule = maintenance.parse_schedule(
-                    update.get("schedule") if isinstance(update, dict) else None
-                )
-            except MalformedCall as problem:
-                return plain(400, str(problem))
-            maintenance.update_schedule(self._state, schedule, now)
-            return Response(200)
-        if kind not in OPERATOR_CALLS:
-            return plain(400, "Failed to validate master::Call: Expecting 'type' to be present")
-        return plain(501, f"The local cluster does not know the operator call {kind}; use the read endpoints")
 
     def _read(self, path: str, request: Request) -> Response:
         state, query = self._state, request.query

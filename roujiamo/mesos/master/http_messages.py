@@ -14,6 +14,8 @@ from typing import Any
 MAX_FIELDS = 100
 
 TEXT = "text/plain; charset=utf-8"
+JSON = "application/json"
+PROTOBUF = "application/x-protobuf"
 
 REASONS = {
     200: "OK",
@@ -87,6 +89,29 @@ def not_found() -> Response:
 def method_not_allowed(method: str, allowed: str) -> Response:
     text = f"405 Method Not Allowed. Expecting one of {{ '{allowed}' }}, but received '{method}'."
     return Response(405, {"Allow": allowed, "Content-Type": TEXT}, text.encode("utf-8", "replace"))
+
+
+def content_type_refusal(request: Request) -> Response | None:
+    """The answer to a call that is not said to be JSON, or None."""
+    content_type = request.headers.get("content-type")
+    if content_type is None:
+        return plain(400, "Expecting 'Content-Type' to be present")
+    if content_type == PROTOBUF:
+        return plain(415, "The local cluster speaks JSON only: expecting 'Content-Type' of application/json")
+    if content_type != JSON:
+        return plain(415, f"Expecting 'Content-Type' of {JSON} or {PROTOBUF}")
+    return None
+
+
+def accept_refusal(request: Request) -> Response | None:
+    """The answer to a caller that does not take JSON (RFC 9110 section 12.5.1), or None."""
+    accept = request.headers.get("accept")
+    if accept is None:
+        return None
+    allowed = {one.split(";")[0].strip().lower() for one in accept.split(",")}
+    if allowed & {JSON, "application/*", "*/*"}:
+        return None
+    return plain(406, f"Expecting 'Accept' to allow '{PROTOBUF}' or '{JSON}'")
 
 
 def json_response(value: Any, query: dict[str, str] | None = None) -> Response:

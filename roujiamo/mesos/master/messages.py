@@ -52,6 +52,16 @@ CALL_TYPES = (
     "ACKNOWLEDGE_OPERATION_STATUS RECONCILE RECONCILE_OPERATIONS MESSAGE REQUEST SUPPRESS UPDATE_FRAMEWORK"
 )
 
+# Of Mesos 1.11 (mesos/v1/master/master.proto).
+OPERATOR_CALL_TYPES = (
+    "GET_HEALTH GET_FLAGS GET_VERSION GET_METRICS GET_LOGGING_LEVEL SET_LOGGING_LEVEL LIST_FILES READ_FILE GET_STATE "
+    "GET_AGENTS GET_FRAMEWORKS GET_EXECUTORS GET_OPERATIONS GET_TASKS GET_ROLES GET_WEIGHTS UPDATE_WEIGHTS GET_MASTER "
+    "SUBSCRIBE RESERVE_RESOURCES UNRESERVE_RESOURCES CREATE_VOLUMES DESTROY_VOLUMES GROW_VOLUME SHRINK_VOLUME "
+    "GET_MAINTENANCE_STATUS GET_MAINTENANCE_SCHEDULE UPDATE_MAINTENANCE_SCHEDULE START_MAINTENANCE STOP_MAINTENANCE "
+    "DRAIN_AGENT DEACTIVATE_AGENT REACTIVATE_AGENT GET_QUOTA UPDATE_QUOTA SET_QUOTA REMOVE_QUOTA TEARDOWN "
+    "MARK_AGENT_GONE"
+)
+
 _ID = {"value": _text(is_required=True)}
 _SECONDS = {"nanoseconds": _one("number", is_required=True)}
 _FILTERS = {"refuse_seconds": _one("number")}
@@ -78,6 +88,13 @@ SCHEMA: dict[str, dict[str, Field]] = {
         "suppress": _one("Roles"),
         "update_framework": _one("Subscribe"),
     },
+    "MasterCall": {
+        "type": _enum("UNKNOWN " + OPERATOR_CALL_TYPES),
+        "update_maintenance_schedule": _one("ScheduleUpdate"),
+        "mark_agent_gone": _one("GoneAgent"),
+    },
+    "ScheduleUpdate": {"schedule": _one("Schedule", is_required=True)},
+    "GoneAgent": {"agent_id": _one("ID", is_required=True)},
     "Object": {},
     "ID": _ID,
     "Duration": _SECONDS,
@@ -210,14 +227,15 @@ SCHEMA: dict[str, dict[str, Field]] = {
 }
 
 
-def parse_call(body: bytes) -> dict[str, Any]:
-    """Return the call in `body`, with numbers as numbers and single values of repeated fields as lists.
+def parse_call(body: bytes, name: str = "Call") -> dict[str, Any]:
+    """Return the call in `body` (a framework's, or an operator's "MasterCall").
 
-    Raises MalformedCall with the master's own sentence.
+    Numbers are numbers then, and single values of repeated fields are lists. Raises MalformedCall with the master's
+    own sentence.
     """
     value = parse_json(body)
     try:
-        return parse_message("Call", value)
+        return parse_message(name, value)
     except MalformedCall as problem:
         raise MalformedCall(f"Failed to convert JSON into Call protobuf: {problem}") from None
 

@@ -9,13 +9,19 @@ from __future__ import annotations
 from typing import Any
 
 from roujiamo.mesos.master import accepting, frameworks, maintenance, tasks
-from roujiamo.mesos.master.http_messages import Request, Response, method_not_allowed, plain
+from roujiamo.mesos.master.http_messages import (
+    JSON,
+    Request,
+    Response,
+    accept_refusal,
+    content_type_refusal,
+    method_not_allowed,
+    plain,
+)
 from roujiamo.mesos.master.messages import MalformedCall, parse_call
 from roujiamo.mesos.master.state import ACTIVE, Framework, MasterState, ToAgent
 from roujiamo.mesos.master.validation import call_problem
 
-JSON = "application/json"
-PROTOBUF = "application/x-protobuf"
 STREAM_HEADER = "mesos-stream-id"
 
 
@@ -23,13 +29,9 @@ def answer(state: MasterState, request: Request, principal: str | None, now: flo
     """Do one call. The response to SUBSCRIBE carries the id of the stream that begins with it."""
     if request.method != "POST":
         return method_not_allowed(request.method, "POST")
-    content_type = request.headers.get("content-type")
-    if content_type is None:
-        return plain(400, "Expecting 'Content-Type' to be present")
-    if content_type == PROTOBUF:
-        return plain(415, "The local cluster speaks JSON only: expecting 'Content-Type' of application/json")
-    if content_type != JSON:
-        return plain(415, f"Expecting 'Content-Type' of {JSON} or {PROTOBUF}")
+    refusal = content_type_refusal(request)
+    if refusal is not None:
+        return refusal
     try:
         call = parse_call(request.body)
     except MalformedCall as problem:
@@ -37,8 +39,9 @@ def answer(state: MasterState, request: Request, principal: str | None, now: flo
     problem_text = call_problem(call, principal)
     if problem_text is not None:
         return plain(400, f"Failed to validate scheduler::Call: {problem_text}")
-    if not accepts(request.headers.get("accept"), JSON):
-        return plain(406, f"Expecting 'Accept' to allow '{PROTOBUF}' or '{JSON}'")
+    refusal = accept_refusal(request)
+    if refusal is not None:
+        return refusal
     if call["type"] == "SUBSCRIBE":
         if STREAM_HEADER in request.headers:
             return plain(400, "Subscribe calls should not include the 'Mesos-Stream-Id' header")
@@ -46,15 +49,6 @@ def answer(state: MasterState, request: Request, principal: str | None, now: flo
         headers = {"Mesos-Stream-Id": stream_id, "Content-Type": JSON}
         return Response(200, headers, b"", stream_id)
     return _answer_subscribed(state, call, request, principal, now)
-
-
-def accepts(accept: str | None, content_type: str) -> bool:
-    """True where an Accept header allows `content_type` (RFC 9110 section 12.5.1)."""
-    if accept is None:
-        return True
-    kind = content_type.split("/")[0]
-    allowed = {one.split(";")[0].strip().lower() for one in accept.split(",")}
-    return bool(allowed & {content_type, f"{kind}/*", "*/*"})
 
 
 def _answer_subscribed(

@@ -220,6 +220,8 @@ class MasterState:
         self.streams: dict[str, str] = {}
         self.total = Quantities()
         self.role_allocations: dict[str, Quantities] = {}
+        # Agents that the operator declared gone for good.
+        self.gone_agents: set[str] = set()
         self.timers = Timers()
         self.allocation_at: float | None = None
         # The operator's maintenance schedule, as it came; what frameworks answered, by agent's id and their own.

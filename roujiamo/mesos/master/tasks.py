@@ -185,6 +185,8 @@ def reconcile(
     if task is not None:
         agent_id, answer, message = task.agent_id, task.state, "Latest task state"
         more = last_container(task)
+    elif agent_id in state.gone_agents:
+        answer, message = "TASK_GONE_BY_OPERATOR" if is_aware else "TASK_LOST", "Task is gone"
     elif agent_id in state.recovered_agents or (agent_id is None and state.recovered_agents):
         # It may well run there: a new master says nothing until it knows (recorded).
         return

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from roujiamo.mesos.master import agents, frameworks
+from roujiamo.mesos.master import agents, frameworks, reregistration
 from roujiamo.mesos.master.http_api import HttpApi
 from roujiamo.mesos.master.http_messages import Request, Response
 from roujiamo.mesos.master.quantities import Quantities
@@ -24,9 +24,11 @@ TOTAL = Quantities({"cpus": 4000, "mem": 4_096_000, "disk": 10_240_000, "ports":
 START = 1_000_000.0
 
 
-def make_master(settings: Settings | None = None) -> MasterState:
-    """A master at time START, with ids that only count and agents in the order in which they came."""
-    numbers = iter(range(1_000_000))
+def make_master(
+    settings: Settings | None = None, now: float = START, numbers: Iterator[int] | None = None
+) -> MasterState:
+    """A master, with ids that only count and agents in the order in which they came."""
+    numbers = numbers or iter(range(1_000_000))
 
     def new_uuid() -> str:
         return f"uuid-{next(numbers)}"
@@ -34,7 +36,7 @@ def make_master(settings: Settings | None = None) -> MasterState:
     def keep_order(items: list[Any]) -> None:
         pass
 
-    return MasterState(settings or Settings(), ("127.0.0.1", 5050), START, new_uuid, keep_order)
+    return MasterState(settings or Settings(), ("127.0.0.1", 5050), now, new_uuid, keep_order)
 
 
 def add_agent(state: MasterState, hostname: str, now: float = START) -> str:
@@ -53,7 +55,9 @@ class Replay:
         on_note: Callable[[Replay, str], None] | None = None,
     ) -> None:
         self.records = [json.loads(line) for line in (TRACES / f"{name}.jsonl").read_text().splitlines()]
-        self.state = make_master(settings)
+        self._settings = settings
+        self._numbers = iter(range(1_000_000))
+        self.state = make_master(settings, START, self._numbers)
         self.api = HttpApi(self.state, credentials, {})
         self.now = START
         self.ids: dict[str, str] = {}
@@ -99,6 +103,12 @@ class Replay:
     def tell(self, hostname: str, message: dict[str, Any]) -> None:
         """Have an agent say something to the master."""
         agents.receive(self.state, self.agents[hostname], message, self.now)
+
+    def fail_over(self) -> None:
+        """Have the master killed and another one lead, which knows from its registry what agents there were."""
+        self.state = make_master(self._settings, self.now, self._numbers)
+        self.api = HttpApi(self.state, None, {})
+        reregistration.lead(self.state, list(self.agents.values()), self.now)
 
     def translated(self, value: Any) -> Any:
         """The recorded `value` with our ids in place of the recorded ones."""

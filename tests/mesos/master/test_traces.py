@@ -97,14 +97,22 @@ def test_authentication() -> None:
 
 
 def test_failover() -> None:
-    """Streams that close: removal at once; return in time, with old updates again; removal after the timeout."""
-    replay = Replay("failover").run()
+    """Streams that close: removal at once; return in time, with old updates again; removal after the timeout.
+
+    And a master that is killed: the next one takes the framework, and says nothing of tasks whose agents are not back.
+    """
+
+    def on_note(replay: Replay, note: str) -> None:
+        if "start master" in note:
+            replay.fail_over()
+
+    replay = Replay("failover", on_note=on_note).run()
     check_responses(replay)
     check_streams(replay)
 
 
 def test_agent_loss() -> None:
-    """Agents that are killed, come back, are stopped and go on, lose an executor, unregister."""
+    """Agents that are killed, come back, are stopped and go on, lose an executor, unregister, are marked gone."""
 
     def on_note(replay: Replay, note: str) -> None:
         if "KILL 2" in note:
@@ -126,3 +134,14 @@ def test_agent_loss() -> None:
     check_responses(replay)
     # Which of two frameworks an agent is offered to, and so whose offer is rescinded, is the allocator's choice.
     check_streams(replay, ignored=("RESCIND",))
+
+
+def test_misc() -> None:
+    """Kill policies, TEARDOWN of the stubborn, odd names and environments, a time limit.
+
+    Left out of the recording: a group of tasks and a health check, which the local cluster refuses, and 60 kB of an
+    environment variable.
+    """
+    replay = Replay("misc").run()
+    check_responses(replay)
+    check_streams(replay)
