@@ -20,6 +20,7 @@ one of them. Besides what the MPIs read, these are set:
   ROUJIAMO_HOSTFILE        a file with a line `HOST slots=N` for each
   ROUJIAMO_NUM_HOSTS, ROUJIAMO_SLOTS, ROUJIAMO_SLOTS_PER_HOST
                            how many hosts, slots in all, and slots of each
+  TMPDIR                   a folder that goes with the allocation
 The exit status is the command's; 124 when the hosts were not there in time, 127
 when there is no such command, 2 for a wrong option. Ctrl-C is the command's own
 matter.

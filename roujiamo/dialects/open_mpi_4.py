@@ -29,8 +29,6 @@ def environment(plan: LaunchPlan) -> Mapping[str, str]:
         "OMPI_MCA_plm_rsh_num_concurrent": str(concurrent(plan)),
         # Without tree spawn the daemons would fork away from their agents, and nobody would hear of their end.
         "OMPI_MCA_orte_leave_session_attached": "1",
-        # What mpiexec itself writes, and leaves when it is killed, goes with the session.
-        "OMPI_MCA_orte_local_tmpdir_base": plan.folder,
         # Ranks on the launch host would run outside the tasks (open-mpi/ompi issue 13154).
         "OMPI_MCA_rmaps_base_no_schedule_local": "1",
     }

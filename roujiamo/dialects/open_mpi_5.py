@@ -27,7 +27,6 @@ def environment(plan: LaunchPlan) -> Mapping[str, str]:
         "PRTE_MCA_plm_ssh_agent": AGENT,
         "PRTE_MCA_prte_default_hostfile": plan.hostfile,
         "PRTE_MCA_prte_keep_fqdn_hostnames": "1",
-        "PRTE_MCA_prte_local_tmpdir_base": plan.folder,
         "PRTE_MCA_plm_ssh_num_concurrent": str(concurrent(plan)),
     }
     if not plan.bind:

@@ -33,6 +33,8 @@ VERSION_SECONDS = 20.0
 LOOKUP_SECONDS = 1.0
 # Above this the names are not looked up at all: the launcher would look them up one after another, too.
 LOOKUP_LIMIT = 64
+# In the session's folder.
+TEMPORARY = "tmp"
 OWN, OTHER, UNKNOWN = "own", "other", "unknown"
 
 
@@ -202,10 +204,11 @@ def prepare_folder(plan: LaunchPlan) -> None:
                 file.write(text)
         # Each mpiexec of Open MPI 4 makes ompi.HOST.UID where it is missing and removes it where it is empty: of two
         # that start in one instant one fails ("File exists", orte/util/session_dir.c). A link is never removed.
-        os.mkdir(os.path.join(plan.folder, "ompi"), 0o700)
+        temporary = os.path.join(plan.folder, TEMPORARY)
+        os.makedirs(os.path.join(temporary, "ompi"), 0o700)
         host = socket.gethostname()
         for name in {host, host.split(".")[0]}:
-            os.symlink("ompi", os.path.join(plan.folder, f"ompi.{name}.{os.geteuid()}"))
+            os.symlink("ompi", os.path.join(temporary, f"ompi.{name}.{os.geteuid()}"))
     except OSError as error:
         raise RoujiamoError(f"cannot write {error.filename}: {error.strerror}") from error
 
@@ -231,6 +234,8 @@ def launch_environment(dialect: Dialect | None, plan: LaunchPlan, ready: Mapping
     )
     if plan.prefix is not None:
         environment["ROUJIAMO_PREFIX"] = plan.prefix
+    # What a killed launcher leaves in its temporary folder goes with the session's. No rank sees this variable.
+    environment["TMPDIR"] = os.path.join(plan.folder, TEMPORARY)
     environment["PATH"] = os.pathsep.join([shim_folder(), environment.get("PATH", os.defpath)])
     return environment
 

@@ -62,8 +62,6 @@ def _run_launcher(
     processes = options.request.processes or sum(host.slots for host in plan.hosts)
     line = launchers.launch_line(launcher, plan, processes, options.launch.mpi_arguments, options.command)
     environment = launchers.launch_environment(launcher.dialect, plan, session.ready)
-    # What a killed launcher leaves in its temporary folder goes with the session's. No rank sees this variable.
-    environment["TMPDIR"] = session.request.folder
     progress.say(1, f"{launcher.name}: {shlex.join(line)}")
     child = Child(launcher.path, line, environment, waiting, is_own_master=False)
     strays = Strays(child.pid)

@@ -316,4 +316,4 @@ def test_ranks_outside_the_tasks_are_no_success(bench_of_each: Bench, program: l
     script.unlink()
     # Where the launcher itself refuses to run them there, all the better.
     assert result.status != 0
-    assert "outside" in result.err or "no allocated resources" in result.err, result.err
+    assert "outside" in result.err or "already filled" in result.err, result.err
