@@ -69,7 +69,8 @@ def _show(state: MasterState, kind: str) -> dict[str, Any] | None:
     if kind == "GET_VERSION":
         return {"version_info": views.BUILD}
     if kind == "GET_MASTER":
-        return {"master_info": frameworks.master_info(state)}
+        started = {"start_time": state.started_at, "elected_time": state.started_at}
+        return {"master_info": frameworks.master_info(state), **started}
     if kind == "GET_MAINTENANCE_SCHEDULE":
         return {"schedule": state.schedule}
     if kind == "GET_MAINTENANCE_STATUS":
