@@ -30,6 +30,11 @@ from roujiamo.system.processes import become_subreaper, reap_children, signal_al
 # The time between SIGTERM and SIGKILL when nobody is there any more to wish for another one.
 ORPHANED_GRACE_SECONDS = 0.5
 
+# MAX_ARG_STRLEN of the kernel; what else Mesos's launcher has in that argument; and how a task ends that is too long.
+MAX_ARGUMENT = 128 << 10
+LAUNCH_OVERHEAD = 1500
+TOO_LONG_STATUS = 7
+
 
 @dataclass(frozen=True)
 class Order:
@@ -213,9 +218,23 @@ def _prepare_child(order: Order, parent: int) -> None:
     signal_at_parents_end(signal.SIGKILL, parent)
 
 
+def _is_too_long(command: dict[str, Any]) -> bool:
+    """Whether a real agent could not start this: its launcher gets the command as JSON in one argument (measured).
+
+    The environment is in there twice.
+    """
+    variables = command.get("environment", {}).get("variables", [])
+    environment = json.dumps([{**one, "type": "VALUE"} for one in variables], ensure_ascii=False)
+    text = json.dumps([command["value"], *command.get("arguments", [])], ensure_ascii=False)
+    length = len(text.encode()) + 2 * len(environment.encode()) + LAUNCH_OVERHEAD
+    return length > MAX_ARGUMENT
+
+
 def _exec(order: Order) -> int:
     command = order.command
     value = command["value"]
+    if _is_too_long(command):
+        return TOO_LONG_STATUS
     try:
         if command.get("shell", True):
             os.execvpe("sh", ["sh", "-c", value], order.environment)
