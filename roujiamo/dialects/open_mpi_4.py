@@ -14,7 +14,7 @@ from roujiamo.dialects.dialect import AGENT, Dialect, LaunchPlan, foreign_hosts
 DEFAULT_CONCURRENT = 128
 DEFAULT_RADIX = 64
 
-_HOST_OPTIONS = ("-H", "-host", "--host")
+HOST_OPTIONS = ("-H", "-host", "--host")
 
 
 def environment(plan: LaunchPlan) -> Mapping[str, str]:
@@ -22,6 +22,8 @@ def environment(plan: LaunchPlan) -> Mapping[str, str]:
     settings = {
         "OMPI_MCA_plm": "rsh",
         "OMPI_MCA_plm_rsh_agent": AGENT,
+        # Inside a job of another resource manager the hostfile would only filter that one's hosts.
+        "OMPI_MCA_ras": "^slurm,tm,lsf,gridengine,alps",
         "OMPI_MCA_orte_default_hostfile": plan.hostfile,
         # Names are cut at the first dot otherwise, and two agents may differ only behind it.
         "OMPI_MCA_orte_keep_fqdn_hostnames": "1",
@@ -68,9 +70,10 @@ def refusal(plan: LaunchPlan, words: Sequence[str], variables: Mapping[str, str]
     effective = {**variables, **environment(plan)}
     values = parameters(words, effective, ("-mca", "--mca"), "OMPI_MCA_")
     return (
-        agent_refusal(values, ("plm_rsh_agent", "orte_rsh_agent", "pls_rsh_agent"))
+        agent_refusal(values, "rsh", ("plm_rsh_agent", "orte_rsh_agent", "pls_rsh_agent"))
         or width_refusal(plan, values, "plm_rsh", "routed_radix")
-        or foreign_hosts(plan, words, _HOST_OPTIONS)
+        or short_names_refusal(plan, values, "orte_keep_fqdn_hostnames")
+        or foreign_hosts(plan, words, HOST_OPTIONS)
     )
 
 
@@ -87,10 +90,16 @@ def parameters(
     return values
 
 
-def agent_refusal(values: Mapping[str, str], names: Sequence[str]) -> str | None:
-    """Refuse another rsh agent than ours."""
+def agent_refusal(values: Mapping[str, str], module: str, names: Sequence[str]) -> str | None:
+    """Refuse another way to start daemons than `module` (a component of plm), and another rsh agent than ours."""
+    if values.get("plm", module) != module:
+        return (
+            f"plm is {values['plm']}, so the daemons would not be started in the session's tasks; leave it out, or set "
+            f"it to {module}"
+        )
     for name in names:
-        if values.get(name, AGENT).split()[:1] != [AGENT]:
+        program = (values.get(name, AGENT).split() or [""])[0]
+        if program.rpartition("/")[2] != AGENT:
             return (
                 f"{name} is {values[name]}, so the daemons would not be started in the session's tasks; leave it out, "
                 f"or set it to {AGENT}"
@@ -101,7 +110,7 @@ def agent_refusal(values: Mapping[str, str], names: Sequence[str]) -> str | None
 def width_refusal(plan: LaunchPlan, values: Mapping[str, str], module: str, radix_name: str) -> str | None:
     """Refuse a tree that is wider than the agents that may run at once: it would wait for itself without a word."""
     limit = _number(values.get(f"{module}_num_concurrent"), concurrent(plan))
-    is_flat = values.get(f"{module}_no_tree_spawn", "0").lower() in ("1", "true", "yes")
+    is_flat = is_true(values.get(f"{module}_no_tree_spawn", "0")) or values.get("routed") == "direct"
     radix = _number(values.get(radix_name), DEFAULT_RADIX)
     children = len(plan.hosts) if is_flat else min(len(plan.hosts), radix)
     if children > limit:
@@ -110,6 +119,28 @@ def width_refusal(plan: LaunchPlan, values: Mapping[str, str], module: str, radi
             f"stay with them, so the launch would hang; leave it out, or set it to {children} or more"
         )
     return None
+
+
+def short_names_refusal(plan: LaunchPlan, values: Mapping[str, str], name: str) -> str | None:
+    """Refuse names cut at the first dot where two hosts would then have the same: one would get both hosts' ranks."""
+    if is_true(values.get(name, "1")):
+        return None
+    seen: dict[str, str] = {}
+    for host in plan.hosts:
+        # An address has no short form.
+        short = host.name if host.name.replace(".", "").isdecimal() else host.name.partition(".")[0].lower()
+        if short in seen:
+            return (
+                f"{name} is {values[name]}, and {seen[short]} and {host.name} would then have the same name; "
+                "leave it out"
+            )
+        seen[short] = host.name
+    return None
+
+
+def is_true(text: str) -> bool:
+    """Read a switch as MCA parameters are read (mca_base_var.c)."""
+    return text.strip().lower() in ("1", "true", "yes", "t", "y", "enabled", "on")
 
 
 def _number(text: str | None, default: int) -> int:

@@ -10,11 +10,13 @@ from collections.abc import Mapping, Sequence
 
 from roujiamo.dialects.dialect import AGENT, Dialect, LaunchPlan, foreign_hosts
 from roujiamo.dialects.open_mpi_4 import (
+    HOST_OPTIONS,
     agent_refusal,
     arguments,
     concurrent,
     for_ranks,
     parameters,
+    short_names_refusal,
     width_refusal,
 )
 
@@ -25,9 +27,13 @@ def environment(plan: LaunchPlan) -> Mapping[str, str]:
         "PRTE_MCA_plm": "ssh",
         # One word: a value with an equals sign in it is cut when it is passed on.
         "PRTE_MCA_plm_ssh_agent": AGENT,
+        # Inside a job of another resource manager the hostfile would only filter that one's hosts.
+        "PRTE_MCA_ras": "^slurm,pbs,lsf,gridengine,flux,pals",
         "PRTE_MCA_prte_default_hostfile": plan.hostfile,
         "PRTE_MCA_prte_keep_fqdn_hostnames": "1",
         "PRTE_MCA_plm_ssh_num_concurrent": str(concurrent(plan)),
+        # Ranks on the launch host would run outside the tasks (open-mpi/ompi issue 13154).
+        "PRTE_MCA_rmaps_default_mapping_policy": ":nolocal",
     }
     if not plan.bind:
         settings["PRTE_MCA_hwloc_default_binding_policy"] = "none"
@@ -50,9 +56,10 @@ def refusal(plan: LaunchPlan, words: Sequence[str], variables: Mapping[str, str]
     if "rml_base_radix" in values:
         values["routed_radix"] = values["rml_base_radix"]
     return (
-        agent_refusal(values, ("plm_ssh_agent",))
+        agent_refusal(values, "ssh", ("plm_ssh_agent", "pls_ssh_agent", "prte_ssh_agent"))
         or width_refusal(plan, values, "plm_ssh", "routed_radix")
-        or foreign_hosts(plan, words, ("-H", "-host", "--host"))
+        or short_names_refusal(plan, values, "prte_keep_fqdn_hostnames")
+        or foreign_hosts(plan, words, HOST_OPTIONS)
     )
 
 

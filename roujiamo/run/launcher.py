@@ -243,7 +243,8 @@ def launch_environment(dialect: Dialect | None, plan: LaunchPlan, ready: Mapping
 def _is_taste(name: str) -> bool:
     """Tell whether a setting may be the user's own; the others are what makes the launcher use the session."""
     return any(
-        word in name.lower() for word in ("if_include", "iface", "port", "binding", "pin", "hydra_env")
+        word in name.lower()
+        for word in ("if_include", "iface", "port", "binding", "pin", "hydra_env", "mapping")
     )
 
 

@@ -85,6 +85,8 @@ def test_no_two_dialects_set_the_same_variable_to_different_values() -> None:
         ("Open MPI 4", ["--mca", "plm_rsh_agent", "ssh"], "plm_rsh_agent is ssh"),
         ("Open MPI 5", ["--mca", "plm_rsh_agent", "ssh"], "plm_ssh_agent is ssh"),
         ("Open MPI 5", ["--prtemca", "plm_ssh_agent", "ssh"], "plm_ssh_agent is ssh"),
+        ("Open MPI 4", ["--mca", "plm", "isolated"], "plm is isolated"),
+        ("Open MPI 5", ["--prtemca", "plm", "slurm"], "plm is slurm"),
         ("MPICH", ["-launcher", "fork"], "-launcher fork would start"),
         ("Intel MPI", ["-bootstrap-exec", "/usr/bin/ssh"], "would start the daemons outside"),
         ("Open MPI 4", ["-H", "localhost:2"], "names localhost"),
@@ -104,6 +106,8 @@ def test_what_would_lead_out_of_the_session_is_refused(name: str, arguments: lis
     [
         ("Open MPI 4", ["-H", "agent1:2,AGENT2.example"]),
         ("Open MPI 4", ["--mca", "plm_rsh_agent", "roujiamo-rsh", "--mca", "routed_radix", "1"]),
+        ("Open MPI 4", ["--mca", "plm_rsh_agent", "/opt/bin/roujiamo-rsh", "--mca", "plm", "rsh"]),
+        ("Open MPI 4", ["--mca", "orte_keep_fqdn_hostnames", "0"]),
         ("Open MPI 5", ["--map-by", "node"]),
         ("MPICH", ["-hosts", "198.51.100.2", "-launcher", "rsh"]),
         ("Intel MPI", ["-ppn", "1"]),
@@ -119,6 +123,7 @@ def test_what_stays_in_the_session_is_not_refused(name: str, arguments: list[str
     [
         ("Open MPI 4", ["--mca", "plm_rsh_num_concurrent", "64", "--mca", "routed_radix", "200"], {}),
         ("Open MPI 4", ["--mca", "plm_rsh_num_concurrent", "64"], {"OMPI_MCA_plm_rsh_no_tree_spawn": "1"}),
+        ("Open MPI 4", ["--mca", "plm_rsh_num_concurrent", "64", "--mca", "routed", "direct"], {}),
         (
             "Open MPI 5",
             ["--prtemca", "plm_ssh_num_concurrent", "64", "--prtemca", "rml_base_radix", "200"],
@@ -136,6 +141,21 @@ def test_a_tree_wider_than_its_agents_is_refused(
     assert "would hang" in refusal
     assert dialect_of(name).refusal(PLAN, flags, variables) is None
     assert dialect_of(name).refusal(many, flags[3:] if len(flags) > 3 else [], variables) is None
+
+
+def test_names_cut_short_are_refused_where_two_would_be_the_same() -> None:
+    """One host would get the ranks of both, more than it has slots; addresses are never cut."""
+    plan = dataclasses.replace(
+        PLAN, hosts=[LaunchHost("n1.east", 1), LaunchHost("N1.west", 1), LaunchHost("198.51.100.1", 1)]
+    )
+    for name, flags in [
+        ("Open MPI 4", ["--mca", "orte_keep_fqdn_hostnames", "0"]),
+        ("Open MPI 5", ["--prtemca", "prte_keep_fqdn_hostnames", "false"]),
+    ]:
+        refusal = dialect_of(name).refusal(plan, flags, {})
+        assert refusal is not None
+        assert "n1.east and N1.west would then have the same name" in refusal
+        assert dialect_of(name).refusal(plan, [], {}) is None
 
 
 @pytest.mark.parametrize(

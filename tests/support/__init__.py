@@ -7,6 +7,7 @@ from tests.support.programs import Program, children_called, children_of, is_ali
 from tests.support.tools import (
     OpenMpi,
     mpi_environment,
+    mpiexecs,
     open_mpis,
     python36,
     real_mesos,
@@ -23,6 +24,7 @@ __all__ = [
     "children_of",
     "is_alive",
     "mpi_environment",
+    "mpiexecs",
     "open_mpis",
     "python36",
     "real_mesos",
