@@ -173,7 +173,10 @@ class GangAllocator:
         return self._settle(batch, now)
 
     def add_host(self, name: str, slots: int, now: float) -> list[Decision]:
-        """Ask for the agent called `name`, by itself: it becomes a host as soon as it is offered with enough."""
+        """Ask for the agent called `name`, by itself: it becomes a host as soon as it is offered with enough.
+
+        `name` is a host's name or an agent's id; where several agents share the name, any of them will do.
+        """
         batch = Batch()
         self._want(name, slots)
         self._want_offers(batch, now)
@@ -226,7 +229,7 @@ class GangAllocator:
             offers = [*self._held.drop(agent_id).offers, *offers]
         hostname = offers[0].hostname
         free = sum((each.free for each in offers[1:]), offers[0].free)
-        name = self._wanted.find(hostname)
+        name = agent_id if agent_id in self._wants else self._wanted.find(hostname)
         if agent_id in self._hosts:
             objection = shortage.IS_HOST
         else:

@@ -47,6 +47,7 @@ class Agent:
     usable: Resources
     used: Resources
     is_active: bool
+    address: str = ""  # where its process listens
 
 
 def parse_offer(offer: JSON, role: str = UNRESERVED) -> Offer:
@@ -106,6 +107,7 @@ def _read_agent(agent: JSON, role: str) -> Agent:
         usable=usable,
         used=_amounts(agent.get("used_resources", {})),
         is_active=bool(agent.get("active", True)) and not agent.get("deactivated", False),
+        address=str(agent.get("pid", "")).rpartition("@")[2].rpartition(":")[0].strip("[]"),
     )
 
 

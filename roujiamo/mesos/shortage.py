@@ -78,7 +78,8 @@ def waiting(
             f" waiting for agents with room for {max(1, slots - there)} more, {demand.per_slot} each"
         )
     if wants:
-        names = sorted(wants, key=natural_order)
+        hostnames = {agent.id: agent.hostname for agent in agents or ()}
+        names = sorted((hostnames.get(name, name) for name in wants), key=natural_order)
         largest = max(wants.values())
         sentences.append(f"waiting for {demand.size_of(largest)} on {_names(names)}")
     reasons = Counter(reason for reason in seen.values() if reason not in ("", IS_HOST))
@@ -94,15 +95,17 @@ def _seen_suffix(reasons: Counter[str], count: int) -> str:
 
 def _impossible_names(demand: Demand, agents: Sequence[Agent], wants: Mapping[str, int]) -> str | None:
     existing = HostNames(agent.hostname for agent in agents)
-    unknown = [name for name in (*demand.only_hosts, *wants) if existing.find(name) is None]
+    ids = {agent.id for agent in agents}
+    unknown = [
+        name for name in (*demand.only_hosts, *wants) if name not in ids and existing.find(name) is None
+    ]
     if unknown:
         return (
             f"there is no agent called {_names(unknown, 'or')}; the agents are {_names(_hostnames(agents))}"
         )
     wanted = HostNames(wants)
-    named = {agent.hostname: wanted.find(agent.hostname) for agent in agents} if wants else {}
-    for agent in agents:
-        name = named.get(agent.hostname)
+    for agent in agents if wants else ():
+        name = agent.id if agent.id in wants else wanted.find(agent.hostname)
         if name is not None and (lack := _lack(demand.size_of(wants[name]), [agent])):
             amount, largest = lack
             return f"{agent.hostname} does not have {amount}" + (f"; it has {largest}" if largest else "")

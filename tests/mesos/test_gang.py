@@ -292,6 +292,16 @@ def test_hosts_can_be_asked_for_one_by_one():
     assert accepted(gang.on_offers([offer(3, 6), offer(4, 5)], 2.0)) == {"agent6": 1}
 
 
+def test_a_host_may_be_asked_for_by_its_agents_id():
+    """Several agents may share a name; only one of them is meant."""
+    gang = allocator(0, 0)
+    gang.add_host("S2", 1, 0.0)
+    twin = {**offer(2, 2), "hostname": "agent1"}
+    decisions = gang.on_offers([offer(1, 1), twin], 0.1)
+    assert [(each.agent_id, each.name) for each in decisions if isinstance(each, Accept)] == [("S2", "S2")]
+    assert declined(decisions) == {"O1": LONG_REFUSAL_SECONDS}
+
+
 def test_a_named_host_that_failed_is_asked_for_again_by_name():
     """No other agent will do."""
     gang = allocator(0, 0)

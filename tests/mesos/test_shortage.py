@@ -163,6 +163,19 @@ def test_a_named_host_that_is_too_small_says_so():
     assert gang.is_impossible(FOUR) == "agent1 does not have 6 cpus; it has 4 cpus"
 
 
+def test_a_host_asked_for_by_its_agents_id_is_spoken_of_by_its_name():
+    """People know names; ids are for where these do not suffice."""
+    gang = allocator(0, 0)
+    ids = [each["id"] for each in FOUR]
+    gang.add_host(ids[0], 6, 0.0)
+    assert gang.is_impossible(FOUR) == "agent1 does not have 6 cpus; it has 4 cpus"
+    gang.withdraw_host(ids[0], 0.0)
+    gang.add_host(ids[1], 1, 0.0)
+    assert gang.is_impossible(FOUR) is None
+    gang.on_offers([offer(1, 1)], 0.1)
+    assert gang.explain(FOUR).endswith("on agent2")
+
+
 def test_a_busy_cluster_says_what_is_missing():
     """On the status line, and when the time is over."""
     gang = allocator(4, 8)
