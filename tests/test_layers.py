@@ -40,6 +40,7 @@ LAYERS = {
     "roujiamo.run": 3,
     "roujiamo.local": 3,
     "roujiamo.status": 3,
+    "roujiamo.starter": 3,
     "roujiamo.cli": 4,
     "roujiamo.__main__": 4,
     "roujiamo.examples": 4,

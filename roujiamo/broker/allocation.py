@@ -24,7 +24,7 @@ from roujiamo.mesos.gang import (
     Suppress,
 )
 from roujiamo.mesos.resources import Resources
-from roujiamo.mesos.split import plan_slots
+from roujiamo.mesos.split import SlotPlan, plan_slots
 from roujiamo.mesos.taskinfo import Container, launch_operation, task_info
 from roujiamo.protocol.handshake import SECRET_SIZE
 from roujiamo.proxy.bootstrap import bootstrap_command
@@ -126,7 +126,7 @@ class Allocation:
 
 def demand_of(request: SessionRequest) -> Demand:
     """Return what the allocator is asked for. Raises UsageError."""
-    plan = plan_slots(request.nodes, request.processes)
+    plan = SlotPlan(0, 0) if request.is_on_demand else plan_slots(request.nodes, request.processes)
     return Demand(
         hosts=plan.hosts,
         slots=plan.slots,

@@ -65,6 +65,7 @@ class Host:
         "token",
         "transport",
         "waiting",
+        "was_ready",
     )
 
     def __init__(
@@ -92,6 +93,7 @@ class Host:
         self.resume = resume
         self.epoch = 0
         self.state = LAUNCHING
+        self.was_ready = False
         self.loss = ""
         self.is_offer_void = False
         self.offer_ids: tuple[str, ...] = ()
@@ -168,15 +170,13 @@ class Host:
             fields = [field.decode("utf-8", "replace") for field in unpack_fields(payload)]
             self.facts = dict(zip(fields[::2], fields[1::2], strict=False))
             self.state = READY
+            self.was_ready = True
             waiting, self.waiting = self.waiting, []
             for route in waiting:
                 self.start_command(route)
             self.on_ready(self)
         elif frame_type == frames.GOODBYE:
-            reason = payload[:500].decode("utf-8", "replace")
-            self.lose(
-                f"the task on {self.name} ended: {reason}" if reason else f"the task on {self.name} ended"
-            )
+            self.lose(payload[:500].decode("utf-8", "replace") or f"the task on {self.name} ended")
 
     def _receive_answer(self, frame_type: int, number: int, payload: bytes) -> None:
         """A frame of a command that runs here."""
@@ -240,7 +240,6 @@ class Host:
         """The host is gone: every command that runs there, or that was asked for from there, ends."""
         if self.state == LOST:
             return
-        was_ready = self.state == READY
         self.state = LOST
         self.loss = sentence
         self.token = None
@@ -255,7 +254,7 @@ class Host:
         self._opened.clear()
         self.waiting.clear()
         self.link = None
-        log.info("host %s lost (%s): %s", self.name, "ready" if was_ready else "not ready yet", sentence)
+        log.info("host %s lost (%s): %s", self.name, "ready" if self.was_ready else "not ready yet", sentence)
         self.on_lost(self, sentence)
 
 

@@ -3,7 +3,10 @@
 The owner (run, alloc, the first shim of a launcher) starts it in a process session of its own, so the terminal's Ctrl-C
 and Ctrl-Z do not reach it, and hands it one end of a socket pair. The first line there is the request; after that the
 broker writes events, one JSON object a line, and reads {"request": "end"}. The session ends when the owner asks, when
-the connection ends, when the owner's process does (a pidfd), or at SIGTERM.
+the connection ends, when the owner's process does, or at SIGTERM.
+
+An on-demand session's owner is an MPI launcher, which did not start the broker and knows nothing of it: the connection
+is for its start alone, and its end no end of the session.
 """
 
 from __future__ import annotations
@@ -12,7 +15,6 @@ import asyncio
 import contextlib
 import json
 import logging
-import os
 import resource
 import signal
 import socket
@@ -20,6 +22,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from roujiamo.broker.owner import Owner
 from roujiamo.broker.session import Session
 from roujiamo.errors import RoujiamoError, UsageError
 from roujiamo.session.request import SessionRequest
@@ -59,7 +62,7 @@ async def _serve(control: socket.socket) -> int:
     reader, writer = await asyncio.open_unix_connection(sock=control, limit=MAX_REQUEST)
 
     def notify(event: dict[str, Any]) -> None:
-        if not writer.is_closing():
+        if not writer.is_closing() and not reader.at_eof():
             writer.write(json.dumps(event).encode() + b"\n")
 
     folder = None
@@ -87,36 +90,14 @@ async def _run(
     loop = asyncio.get_running_loop()
     session = Session(request, folder, notify)
     loop.add_signal_handler(signal.SIGTERM, session.end)
-    owner = _watch_owner(request.owner_pid, session)
-    listener = loop.create_task(_listen(reader, session))
+    owner = Owner(request.owner_pid, request.owner_start, session.end)
+    listener = None if request.is_on_demand else loop.create_task(_listen(reader, session))
     try:
         return await session.run()
     finally:
-        listener.cancel()
-        if owner is not None:
-            loop.remove_reader(owner)
-            os.close(owner)
-
-
-def _watch_owner(pid: int, session: Session) -> int | None:
-    """End the session when the owner's process ends; None where there is no pidfd (then the connection tells)."""
-    try:
-        descriptor = os.pidfd_open(pid)
-    except ProcessLookupError:
-        session.end()
-        return None
-    except (AttributeError, OSError) as error:
-        log.info("no pidfd for the owner: %s", error)
-        return None
-    loop = asyncio.get_running_loop()
-
-    def on_ended() -> None:
-        # It stays readable from now on.
-        loop.remove_reader(descriptor)
-        session.end()
-
-    loop.add_reader(descriptor, on_ended)
-    return descriptor
+        if listener is not None:
+            listener.cancel()
+        owner.close()
 
 
 async def _listen(reader: asyncio.StreamReader, session: Session) -> None:

@@ -30,6 +30,7 @@ from roujiamo.broker.callback import CallBackPort, address_towards, callback_tar
 from roujiamo.broker.cluster import LocalCluster
 from roujiamo.broker.driver import Driver
 from roujiamo.broker.hosts import CONTACTED, LAUNCHING, LOST, MAX_TOLD_COMMAND, READY, Host
+from roujiamo.broker.named_hosts import NamedHosts
 from roujiamo.broker.shims import ShimConnection, ShimSocket
 from roujiamo.errors import (
     AllocationError,
@@ -46,7 +47,7 @@ from roujiamo.protocol.handshake import FIRST_CONTACT, RESUME, SECRET_SIZE, Resp
 from roujiamo.protocol.link import Link
 from roujiamo.protocol.route import Route
 from roujiamo.proxy.welcome import build_welcome, carried_modules
-from roujiamo.session.names import HostName, aliases, find_host
+from roujiamo.session.names import HostIndex, HostName, aliases
 from roujiamo.session.request import SessionRequest
 from roujiamo.system.runtime_folder import SessionFolder
 
@@ -81,6 +82,11 @@ class Session:
         self._allocator = self._allocation.allocator
         # An agent that keeps failing must not be asked for ever; many at once may be having a bad moment.
         self._failures_allowed = 3 + 2 * (request.nodes or 1)
+        self._named: NamedHosts | None = None
+        if request.is_on_demand:
+            self._named = NamedHosts(
+                request, self._allocator, self._apply, self._ask_agents, lambda failure: self.end(failure)
+            )
         self._aliases = aliases()
         self._shims = ShimSocket(self._open_route, self._answer)
         self._port = CallBackPort(
@@ -108,13 +114,16 @@ class Session:
 
     async def run(self) -> RoujiamoError | None:
         """Allocate, serve until the end is asked for, clean up; return the failure that ended it, if one did."""
-        timers = [self._loop.call_later(self.request.timeout_seconds, self._on_timeout)]
+        timers = []
+        if self._named is None:
+            timers.append(self._loop.call_later(self.request.timeout_seconds, self._on_timeout))
         tasks: list[asyncio.Task[None]] = []
         try:
             # An environment that is too large is found out before anything is launched.
             self._modules = carried_modules()
             self._welcome_for(b"")
             await self._shims.listen(self._folder.socket)
+            self._notify({"event": "listening", "socket": str(self._folder.socket)})
             await self._start_driver()
             tasks.append(self._loop.create_task(self._follow_driver()))
             tasks.append(self._loop.create_task(self._keep_alive()))
@@ -139,7 +148,7 @@ class Session:
     async def _start_driver(self) -> None:
         master = self.request.master
         if master == "local" or master.startswith("local:"):
-            self._cluster = LocalCluster(master, self.request.nodes or 0)
+            self._cluster = LocalCluster(master, self.request.nodes or len(self.request.slots_by_host))
             self._notify({"event": "progress", "phase": "cluster", "text": "starting a local cluster"})
             master = await self._cluster.start()
         self._notify(
@@ -159,14 +168,10 @@ class Session:
 
     async def _close(self, reason: str) -> None:
         """Say goodbye to the proxies, tear the framework down, leave nothing."""
-        away = [host for host in self.hosts.values() if host.state == READY and host.transport is None]
-        # A launcher may see the end of its daemon before the grace is over in which the host could come back.
-        causes = [
-            f"{host.name} was out of reach at the end: its agent, its task or the way to it was lost"
-            for host in away
-        ]
         if self._tick is not None:
             self._tick.cancel()
+        if self._named is not None:
+            self._named.close(reason)
         for host in self.hosts.values():
             if host.transport is not None:
                 host.send_frame(frames.GOODBYE, 0, reason.encode("utf-8", "replace")[:400])
@@ -184,7 +189,7 @@ class Session:
         if self._cluster is not None:
             await self._cluster.stop()
             confirmed = True
-        self._notify({"event": "closed", "clean": confirmed, "commands": self._commands, "causes": causes})
+        self._notify({"event": "closed", "clean": confirmed, "commands": self._commands})
 
     async def _keep_alive(self) -> None:
         """Ping every proxy; drop the connection of one that has been silent too long, so that it comes back."""
@@ -240,13 +245,20 @@ class Session:
         elif kind == "error":
             self._on_error(event)
         elif kind == "disconnected":
-            self._last_trouble = str(event.get("reason", "the master is out of reach"))
-            self._notify({"event": "progress", "phase": "subscribe", "text": self._last_trouble})
+            self._note_trouble(str(event.get("reason", "the master is out of reach")))
         elif kind == "driver_ended":
             await self._on_driver_ended()
 
+    def _note_trouble(self, sentence: str, phase: str = "subscribe") -> None:
+        self._last_trouble = sentence
+        if self._named is not None:
+            self._named.trouble = sentence
+        self._notify({"event": "progress", "phase": phase, "text": sentence})
+
     async def _on_subscribed(self, event: dict[str, Any]) -> None:
         self._last_trouble = ""
+        if self._named is not None:
+            self._named.trouble = ""
         self._driver_restarts = 0
         self._master = str(event["master"]["address"])
         self._framework_id = str(event["framework_id"])
@@ -269,20 +281,26 @@ class Session:
                 tasks=[{"task_id": host.task_id, "agent_id": host.agent_id} for host in live],
             )
         if not self._is_ready:
-            self._driver.call("agents")
+            self._ask_agents()
         self._apply(self._allocator.on_subscribed(self._loop.time()))
+
+    def _ask_agents(self) -> None:
+        if self._driver is not None:
+            self._driver.call("agents")
 
     def _on_agents(self, agents: list[dict[str, Any]]) -> None:
         """Take in what the master knows; tell the user at once where it can never be enough."""
         try:
             self._allocator.learn_agents(agents)
+            if self._named is not None:
+                self._named.on_agents(agents)
             impossible = self._allocator.is_impossible(agents)
         except ProtocolError as error:
             # It only serves to explain things.
             log.warning("%s", error)
             return
         self._agents = agents
-        if impossible and not self._is_ready:
+        if impossible and not self._is_ready and self._named is None:
             self._notify({"event": "warning", "text": f"{impossible}; waiting in case that changes"})
 
     async def _open_port(self, master_address: str) -> None:
@@ -298,8 +316,9 @@ class Session:
             kind = MissingDependency if event.get("kind") == "pymesos_missing" else MasterError
             self.end(kind(message))
         else:
-            self._last_trouble = message
-            self._notify({"event": "progress", "phase": "subscribe", "text": message})
+            self._note_trouble(message)
+            if self._named is not None and event.get("call") == "agents":
+                self._named.on_list_withheld(message)
             if event.get("call") == "accept":
                 self._on_not_accepted(set(event.get("offer_ids", ())), message)
 
@@ -327,12 +346,8 @@ class Session:
         if state == "TASK_RUNNING" and host.state not in (READY, CONTACTED):
             self._notify({"event": "progress", "phase": "callback", "text": f"{host.name}: task runs"})
             self._loop.call_later(CALLBACK_SECONDS, self._on_callback_late, host)
-        elif state in ("TASK_UNREACHABLE", "TASK_UNKNOWN"):
-            # A task that calls back is well, whatever became of its agent's process.
-            if host.link is None:
-                host.lose(f"the agent {host.name} was lost before its task had called back")
-            elif host.transport is None:
-                host.lose(f"the agent {host.name} was lost: neither the master nor we can reach it")
+        elif state in ("TASK_UNREACHABLE", "TASK_UNKNOWN") and host.link is None:
+            host.lose(f"the agent {host.name} was lost before its task had called back")
         elif state in TERMINAL_STATES:
             reason = status.get("reason", "")
             host.is_offer_void = reason == "REASON_INVALID_OFFERS"
@@ -373,6 +388,8 @@ class Session:
             self.hosts[host.task_id] = host
             self._by_identity[(FIRST_CONTACT, identity(launch.token))] = host
             self._by_identity[(RESUME, identity(host.resume))] = host
+            if self._named is not None and launch.decision.name is not None:
+                self._named.on_launched(launch.decision.name, host)
             launch.accept(self._driver.call, self._targets)
             self._notify({"event": "progress", "phase": "tasks", "text": f"{host.name}: task launched"})
         if self._tick is not None:
@@ -390,6 +407,9 @@ class Session:
         log.info("host %s is ready: %s", host.name, host.facts)
         ready = [other for other in self.hosts.values() if other.state == READY]
         self._notify({"event": "progress", "phase": "callback", "text": f"{host.name} is ready"})
+        if self._named is not None:
+            self._named.on_ready(host)
+            return
         live = [other for other in self.hosts.values() if other.state != LOST]
         if not self._is_ready and self._allocator.is_satisfied and len(ready) == len(live):
             self._is_ready = True
@@ -419,13 +439,14 @@ class Session:
             return
         assert self._driver is not None
         self._driver.call("kill", task_id=host.task_id, agent_id=host.agent_id)
-        if self._is_ready:
+        if self._is_ready or (host.was_ready and self._named is not None):
             self._notify({"event": "host_lost", "host": host.name, "message": sentence})
             return
         self._failures.append(sentence)
-        self._last_trouble = sentence
-        self._notify({"event": "progress", "phase": "tasks", "text": sentence})
-        if len(self._failures) > self._failures_allowed:
+        self._note_trouble(sentence, phase="tasks")
+        if self._named is not None:
+            self._named.on_failed(host, sentence)
+        elif len(self._failures) > self._failures_allowed:
             many = len(self._failures)
             self.end(AllocationError(f"{many} hosts failed before they were ready; the last: {sentence}"))
             return
@@ -530,6 +551,14 @@ class Session:
 
     def _place(self, route: Route) -> None:
         """Find the route's host; one that is not ready yet makes it wait."""
+        if self._ending.done():
+            failure = self._ending.result()
+            route.acceptor_gone(255, str(failure or "the session has ended"))
+            return
+        if self._named is not None:
+            self._commands += 1
+            self._named.place(route)
+            return
         try:
             host = self._find_host(route.host.decode("utf-8", "replace"))
         except HostUnknown as error:
@@ -553,6 +582,7 @@ class Session:
     def _answer(self, request: dict[str, Any]) -> dict[str, Any]:
         """Answer a request of one of our own programs."""
         if request.get("request") == "status":
+            is_waiting = not self._is_ready if self._named is None else self._named.is_waiting
             return {
                 "session": self._name,
                 "name": self.request.name,
@@ -561,8 +591,8 @@ class Session:
                 "since": self._started_at,
                 "master": self._master,
                 "framework_id": self._framework_id,
-                "state": "ending" if self._ending.done() else "ready" if self._is_ready else "waiting",
-                "waiting_for": "" if self._is_ready else self._allocator.explain(self._agents),
+                "state": "ending" if self._ending.done() else "waiting" if is_waiting else "ready",
+                "waiting_for": self._allocator.explain(self._agents) if is_waiting else "",
                 "hosts": [host.status() for host in self.hosts.values()],
             }
         if request.get("request") == "end":
@@ -576,7 +606,7 @@ def _find_host(hosts: Iterable[Host], wanted: str) -> Host:
     # An agent's last host counts: the ones before have failed.
     by_agent = {host.agent_id: host for host in hosts}
     names = {agent_id: HostName(host.name, (host.alias, agent_id)) for agent_id, host in by_agent.items()}
-    return by_agent[find_host(names, wanted)]
+    return by_agent[HostIndex(names).find(wanted)]
 
 
 def _remedy(told: str) -> str:

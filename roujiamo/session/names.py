@@ -16,7 +16,7 @@ from __future__ import annotations
 import re
 from collections.abc import Hashable, Iterable, Iterator, Mapping
 from ipaddress import IPv4Address, IPv4Network
-from typing import NamedTuple, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 from roujiamo.errors import HostUnknown
 
@@ -115,35 +115,44 @@ class HostName(NamedTuple):
     own: tuple[str, ...] = ()
 
 
-def find_host(hosts: Mapping[Key, HostName], wanted: str, what: str = "host") -> Key:
-    """Return the key of the one of `hosts` that `wanted` means.
+class HostIndex(Generic[Key]):
+    """Finds the one host that a name means, among as many as there are, without a look at each."""
 
-    Raises HostUnknown where none or several fit; `what` they are is for its sentence, which says what to write.
-    """
-    folded = normal(wanted)
-    own: list[Key] = []
-    same: list[Key] = []
-    related: list[Key] = []
-    for key, name in hosts.items():
-        if normal(name.hostname) == folded:
-            same.append(key)
-        elif any(normal(each) == folded for each in name.own):
-            own.append(key)
-        elif is_named(name.hostname, folded):
-            related.append(key)
-    found = same or own or related
-    if len(found) == 1:
-        return found[0]
-    if not found:
-        known = dict.fromkeys(name.hostname for name in hosts.values())
-        raise HostUnknown(f"there is no {what} called {wanted}; the {what}s are {listing(known)}")
-    hostnames = [hosts[key].hostname for key in found]
-    if len(set(map(normal, hostnames))) == len(hostnames):
-        raise HostUnknown(f"{wanted} may mean {listing(hostnames, word='or')}; name the {what} in full")
-    choices = listing(
-        (hosts[key].own[0] if hosts[key].own else hosts[key].hostname for key in found), word="or"
-    )
-    raise HostUnknown(f"{len(found)} {what}s are called {wanted}; write {choices} instead")
+    def __init__(self, hosts: Mapping[Key, HostName], what: str = "host") -> None:
+        """`what` the hosts are is for the sentences of errors."""
+        self._hosts = hosts
+        self._what = what
+        self._same: dict[str, list[Key]] = {}
+        self._own: dict[str, list[Key]] = {}
+        self._labels: dict[str, list[Key]] = {}
+        for key, name in hosts.items():
+            hostname = normal(name.hostname)
+            self._same.setdefault(hostname, []).append(key)
+            self._labels.setdefault(_first_label(hostname), []).append(key)
+            for each in name.own:
+                self._own.setdefault(normal(each), []).append(key)
+
+    def find(self, wanted: str) -> Key:
+        """Return the key of the host that `wanted` means.
+
+        Raises HostUnknown where none or several fit; its sentence says what to write.
+        """
+        name = normal(wanted)
+        found = self._same.get(name) or self._own.get(name)
+        if not found:
+            related = self._labels.get(_first_label(name), ())
+            found = [key for key in related if is_named(self._hosts[key].hostname, name)]
+        if len(found) == 1:
+            return found[0]
+        if not found:
+            known = listing(dict.fromkeys(each.hostname for each in self._hosts.values()))
+            raise HostUnknown(f"there is no {self._what} called {wanted}; the {self._what}s are {known}")
+        several = [self._hosts[key] for key in found]
+        if len({normal(each.hostname) for each in several}) == len(several):
+            choices = listing((each.hostname for each in several), word="or")
+            raise HostUnknown(f"{wanted} may mean {choices}; name the {self._what} in full")
+        choices = listing((each.own[0] if each.own else each.hostname for each in several), word="or")
+        raise HostUnknown(f"{len(several)} {self._what}s are called {wanted}; write {choices} instead")
 
 
 def listing(names: Iterable[str], most: int = 8, word: str = "and") -> str:

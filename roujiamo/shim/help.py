@@ -29,6 +29,12 @@ options:
 
 environment:
   ROUJIAMO_SOCKET   the session (set by `roujiamo run`)
+  ROUJIAMO_MASTER   a Mesos master, where ROUJIAMO_SOCKET is not set: the hosts
+                    that this MPI launcher names are had from it one by one, or
+                    by hand the one host of this command. ROUJIAMO_CPUS and the
+                    like, as for `roujiamo run`, say how much of each;
+                    ROUJIAMO_SLOTS for how many processes, where the launcher's
+                    command line does not
   ROUJIAMO_TOKEN    what proves that this process belongs to it, inside a task
   ROUJIAMO_TIMEOUT  seconds to wait until the host is ready (default 600)
   ROUJIAMO_PYTHON   the Python, 3.6 or newer, to run with

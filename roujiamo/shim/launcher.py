@@ -1,7 +1,7 @@
 """The launcher that started this shim, and when it ends.
 
 Runs in the shim. mpiexec does not end its agents when it is cancelled or killed, so under a launcher the shim ends with
-its parent; started by hand it lives on, as ssh does. Trusts what /proc says about the parent.
+it; started by hand it lives on, as ssh does. Trusts what /proc says about its ancestors.
 """
 
 import posix
@@ -34,6 +34,9 @@ LAUNCHERS = frozenset(
 _COMM_LENGTH = 15
 _COMMS = frozenset(name[:_COMM_LENGTH] for name in LAUNCHERS)
 
+# Between a launcher and its agent there may be a wrapper script or two.
+MAX_ANCESTORS = 16
+
 POLL_SECONDS = 0.5
 
 # Where a program is found on any host.
@@ -41,18 +44,28 @@ _STANDARD = (b"/bin", b"/sbin", b"/usr/bin", b"/usr/sbin", b"/usr/local/bin", b"
 
 
 class Launcher:
-    """The parent process. `descriptor` is readable once it has ended; -1 where `is_gone` has to be asked."""
+    """The nearest ancestor that is a launcher. `descriptor` is readable once it has ended.
 
-    def __init__(self, pid: int) -> None:
-        self._pid = pid
+    `descriptor` is -1 where `is_gone` has to be asked. A pid is only a number that is used again: with `start`, the
+    time of its start (proc(5), /proc/pid/stat, field 22), it is one process.
+    """
+
+    def __init__(self, pid: int, start: int) -> None:
+        self.pid = pid
+        self.start = start
         self.descriptor = -1
         # os.pidfd_open came with Python 3.9 and Linux 5.3, and a container's filter may refuse it.
         pidfd_open = getattr(posix, "pidfd_open", None)
         if pidfd_open is not None:
             try:
-                self.descriptor = pidfd_open(pid)
+                descriptor = pidfd_open(pid)
             except OSError:
-                pass
+                return
+            # Looked at once more, now that nothing can change what the descriptor means.
+            if self.is_gone():
+                posix.close(descriptor)
+            else:
+                self.descriptor = descriptor
 
     def complete(self, command: bytes, prefix: bytes) -> bytes:
         """Return the command with a way to the daemon, where the launcher gives only its name.
@@ -77,31 +90,61 @@ class Launcher:
     def _folder(self) -> bytes:
         """The folder of the launcher's program; empty where it cannot be seen."""
         try:
-            return posix.readlink(b"/proc/%d/exe" % self._pid).rpartition(b"/")[0]
+            return posix.readlink(b"/proc/%d/exe" % self.pid).rpartition(b"/")[0]
         except OSError:
             return b""
 
     def is_gone(self) -> bool:
-        """Whether it has ended; this process then has another parent."""
-        return posix.getppid() != self._pid
+        """Whether it has ended, be it that another process has its pid now."""
+        return read_start(self.pid) != self.start
 
 
 def find_launcher() -> "Launcher | None":
-    """Return the parent where it is an MPI launcher or daemon; None where a person or a script started the shim."""
-    parent = posix.getppid()
-    return Launcher(parent) if _is_launcher(parent) else None
+    """Return the launcher or MPI daemon that this process descends from; None where a person started the shim."""
+    pid = posix.getppid()
+    for _ in range(MAX_ANCESTORS):
+        state = _read_stat(pid)
+        if state is None or pid <= 1:
+            return None
+        parent, start = state
+        if _is_launcher(pid):
+            return Launcher(pid, start)
+        pid = parent
+    return None
+
+
+def read_start(pid: int) -> int:
+    """Return when the process of that pid started, in clock ticks since the machine did; -1 where it has ended."""
+    state = _read_stat(pid)
+    return -1 if state is None else state[1]
+
+
+def _read_stat(pid: int) -> "tuple[int, int] | None":
+    """Return the parent and the start time of a process; None where there is none that runs."""
+    try:
+        text = _read(b"/proc/%d/stat" % pid, 4096)
+    except OSError:
+        return None
+    # The name, in parentheses, may hold blanks and parentheses itself.
+    fields = text.rpartition(b")")[2].split()
+    if len(fields) < 20 or fields[0] in (b"Z", b"X"):
+        return None
+    return int(fields[1]), int(fields[19])
 
 
 def _is_launcher(pid: int) -> bool:
     try:
-        descriptor = posix.open("/proc/%d/comm" % pid, posix.O_RDONLY | posix.O_CLOEXEC)
-        try:
-            comm = posix.read(descriptor, 64).rstrip(b"\n")
-        finally:
-            posix.close(descriptor)
-        if comm in _COMMS:
+        if _read(b"/proc/%d/comm" % pid, 64).rstrip(b"\n") in _COMMS:
             return True
         # A link or a script may have another name than the program; another user's program cannot be looked at.
         return posix.readlink(b"/proc/%d/exe" % pid).rpartition(b"/")[2] in LAUNCHERS
     except OSError:
         return False
+
+
+def _read(path: bytes, size: int) -> bytes:
+    descriptor = posix.open(path, posix.O_RDONLY | posix.O_CLOEXEC)
+    try:
+        return posix.read(descriptor, size)
+    finally:
+        posix.close(descriptor)

@@ -7,11 +7,11 @@ import posix
 import select
 import sys
 
-from roujiamo.errors import RemoteCommandError, RoujiamoError
+from roujiamo.errors import RemoteCommandError, RoujiamoError, SessionGone
 from roujiamo.protocol.rsh import HELP, RUN, ArgumentError, Invocation, parse_arguments, show
 from roujiamo.shim.launcher import find_launcher
 from roujiamo.shim.relay import Relay
-from roujiamo.shim.session import connect, find_session, read_timeout
+from roujiamo.shim.session import MASTER_VARIABLE, SOCKET_VARIABLE, connect, find_session, read_timeout
 from roujiamo.shim.signals import SignalPipe, Stopped
 from roujiamo.shim.streams import STDERR, STDOUT, fill_standard_descriptors
 
@@ -19,6 +19,7 @@ MYPY = False
 if MYPY:
     from types import TracebackType
 
+MARGIN_SECONDS = 15.0
 # The failures' own status (ssh(1), EXIT STATUS).
 FAILURE = RemoteCommandError.exit_status
 
@@ -69,10 +70,25 @@ def _run(invocation: Invocation, signals: SignalPipe) -> int:
         note(sentence)
     environment = posix.environ
     timeout_seconds = read_timeout(environment)
-    connection = connect(find_session(environment), signals, timeout_seconds)
+    own = None
+    if environment.get(MASTER_VARIABLE) and not environment.get(SOCKET_VARIABLE):
+        # Loads only where it is needed.
+        from roujiamo.shim.election import LaunchersSession
+
+        own = LaunchersSession(environment, invocation, launcher, signals, timeout_seconds, note)
+        connection = own.connect()
+        # The broker waits as long, and knows what for.
+        timeout_seconds += MARGIN_SECONDS
+    else:
+        connection = connect(find_session(environment), signals, timeout_seconds)
     note("asking the session for the host")
     relay = Relay(connection, invocation, signals, launcher, timeout_seconds, note)
-    status = relay.run(environment.get(b"ROUJIAMO_TOKEN", b""))
+    try:
+        status = relay.run(environment.get(b"ROUJIAMO_TOKEN", b""))
+    except SessionGone:
+        if own is not None:
+            own.sweep()
+        raise
     note("the command ended with status %d" % status)
     return status
 

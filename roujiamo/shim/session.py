@@ -22,6 +22,12 @@ CONNECT_SECONDS = 30.0
 RETRY_MILLISECONDS = 10
 
 START_ONE = "start one with `roujiamo run`"
+SOCKET_VARIABLE = b"ROUJIAMO_SOCKET"
+MASTER_VARIABLE = b"ROUJIAMO_MASTER"
+
+
+class NobodyThere(SessionGone):
+    """Nothing listens at the session's address."""
 
 
 class SettingError(UsageError):
@@ -33,11 +39,13 @@ class SettingError(UsageError):
 def find_session(environment: "dict[bytes, bytes]") -> bytes:
     """Return the address of the session's socket: a path, or a NUL and an abstract name.
 
-    Every way to a session starts here. Raises SessionGone where there is none.
+    Raises SessionGone where there is none.
     """
-    name = environment.get(b"ROUJIAMO_SOCKET", b"")
+    name = environment.get(SOCKET_VARIABLE, b"")
     if not name:
-        raise SessionGone("no session was found: ROUJIAMO_SOCKET is not set; " + START_ONE)
+        raise SessionGone(
+            "no session was found: ROUJIAMO_SOCKET is not set; %s, or set ROUJIAMO_MASTER" % START_ONE
+        )
     return b"\0" + name[1:] if name[:1] == b"@" else name
 
 
@@ -80,7 +88,8 @@ def connect(address: bytes, signals: SignalPipe, timeout_seconds: float) -> _soc
                     % (_show_address(address), START_ONE)
                 ) from None
         except OSError as error:
-            raise SessionGone(_explain(address, error)) from error
+            nobody = error.errno in (errno.ENOENT, errno.ECONNREFUSED)
+            raise (NobodyThere if nobody else SessionGone)(_explain(address, error)) from error
         if poll.poll(RETRY_MILLISECONDS):
             raise Stopped(128 + signals.take()[0])
     if address[:1] == b"\0":

@@ -21,9 +21,13 @@ from roujiamo.system.private_folder import choose_folder, make_private
 # A unix socket's address holds 108 bytes with its closing zero (unix(7)).
 MAX_SOCKET_PATH = 107
 LOCK = "lock"
-# How `roujiamo.system.session_client` calls a session's folder; nothing else is ever swept.
+# How `roujiamo.system.session_client` and the shim (for a launcher's session) call a session's folder; nothing else is
+# ever swept.
 _SESSION_NAME = re.compile(r"\d+-[0-9a-f]{8}")
 _ABANDONED_SECONDS = 60.0
+# A broker's last steps, and a sweep, are short.
+_TAKE_OVER_SECONDS = 10.0
+_PAUSE_SECONDS = 0.02
 SOCKET = "socket"
 
 
@@ -54,26 +58,61 @@ def check_socket_path(path: Path) -> None:
 
 
 class SessionFolder:
-    """One session's folder, held by its broker: `path` exists, mode 0700, locked, until `remove`."""
+    """One session's folder, held by its broker: `path` exists, mode 0700, locked, until `remove`.
+
+    It may be there before, made by the shim that starts the session, or left by a broker that was killed.
+    """
 
     def __init__(self, path: Path) -> None:
         """Make and lock it. Raises RoujiamoError."""
         self.path = path
         check_socket_path(path / SOCKET)
+        deadline = time.monotonic() + _TAKE_OVER_SECONDS
         try:
-            try:
-                path.mkdir(mode=0o700)
-            except FileNotFoundError:
-                # Another session's end has just removed the empty folder around it.
-                _made_private(path.parent)
-                path.mkdir(mode=0o700)
-            # Locked before it has its name: a sweep that finds the name finds the lock held.
-            self._lock = os.open(path / f".{LOCK}", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            os.rename(path / f".{LOCK}", path / LOCK)
+            while not self._take():
+                if time.monotonic() > deadline:
+                    raise RoujiamoError(f"the session's folder {path} is in use by another broker")
+                time.sleep(_PAUSE_SECONDS)
         except OSError as error:
-            shutil.rmtree(path, ignore_errors=True)
+            if not (path / LOCK).exists():
+                shutil.rmtree(path, ignore_errors=True)
             raise RoujiamoError(f"cannot make the session's folder {path}: {error.strerror}") from error
+
+    def _take(self) -> bool:
+        """Try once; return whether the folder is this broker's now."""
+        try:
+            self.path.mkdir(mode=0o700)
+        except FileExistsError:
+            _made_private(self.path)
+        except FileNotFoundError:
+            # Another session's end has just removed the empty folder around it.
+            _made_private(self.path.parent)
+            return False
+        # Locked before it has its name: a sweep that finds the name finds the lock held.
+        fresh = self.path / f".{LOCK}"
+        self._lock = os.open(fresh, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        if _try_lock(self._lock) and self._replace_lock(fresh):
+            return True
+        os.close(self._lock)
+        return False
+
+    def _replace_lock(self, fresh: Path) -> bool:
+        """Give the lock its name, unless a broker lives that has locked the one of that name."""
+        try:
+            left = os.open(self.path / LOCK, os.O_RDWR | os.O_CLOEXEC)
+        except FileNotFoundError:
+            os.rename(fresh, self.path / LOCK)
+            return True
+        try:
+            if not _try_lock(left):
+                return False
+            for entry in self.path.iterdir():
+                if entry not in (fresh, self.path / LOCK):
+                    entry.unlink()
+            os.rename(fresh, self.path / LOCK)
+            return True
+        finally:
+            os.close(left)
 
     @property
     def socket(self) -> Path:
@@ -109,25 +148,37 @@ def session_folders(folder: Path) -> list[Path]:
 
 
 def sweep(folder: Path) -> None:
-    """Remove the session folders in `folder` whose broker is gone."""
+    """Remove the session folders in `folder` whose broker is gone, and for which none is being started."""
     for entry in session_folders(folder):
-        try:
-            lock = os.open(entry / LOCK, os.O_RDWR | os.O_CLOEXEC)
-        except OSError:
-            _sweep_unlocked(entry)
-            continue
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            continue
-        else:
-            shutil.rmtree(entry, ignore_errors=True)
-        finally:
-            os.close(lock)
+        with contextlib.suppress(OSError):
+            _sweep(entry)
 
 
-def _sweep_unlocked(entry: Path) -> None:
-    """Remove a folder whose broker died before it had locked it; a young one may be about to be locked."""
-    with contextlib.suppress(OSError):
-        if time.time() - entry.stat().st_mtime > _ABANDONED_SECONDS:
+def _sweep(entry: Path) -> None:
+    # The shim that starts a session's broker holds the folder itself locked until that is done.
+    place = os.open(entry, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        if _try_lock(place) and _is_abandoned(entry):
             shutil.rmtree(entry, ignore_errors=True)
+    finally:
+        os.close(place)
+
+
+def _is_abandoned(entry: Path) -> bool:
+    try:
+        lock = os.open(entry / LOCK, os.O_RDWR | os.O_CLOEXEC)
+    except OSError:
+        # Its broker died before it had locked it; a young one may be about to be locked.
+        return time.time() - entry.stat().st_mtime > _ABANDONED_SECONDS
+    try:
+        return _try_lock(lock)
+    finally:
+        os.close(lock)
+
+
+def _try_lock(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

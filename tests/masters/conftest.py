@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.jobs.conftest import bench as bench
 from tests.masters.zookeeper_server import JAR, JAVA, MISSING, ZooKeeperServer, zookeeper_server
 
 

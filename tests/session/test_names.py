@@ -5,7 +5,7 @@ from itertools import islice
 import pytest
 
 from roujiamo.errors import HostUnknown
-from roujiamo.session.names import HostName, HostNames, aliases, find_host, is_alias, is_named, listing
+from roujiamo.session.names import HostIndex, HostName, HostNames, aliases, is_alias, is_named, listing
 
 HOSTS = {
     name: HostName(name)
@@ -73,7 +73,7 @@ def test_a_set_of_names_prefers_the_same_one_and_forgets_what_is_removed() -> No
 )
 def test_short_full_and_upper_case_names_mean_the_same_host(wanted: str, meant: str) -> None:
     """As with ssh and a search domain; case does not matter in host names."""
-    assert find_host(HOSTS, wanted) == meant
+    assert HostIndex(HOSTS).find(wanted) == meant
 
 
 @pytest.mark.parametrize(
@@ -88,18 +88,22 @@ def test_short_full_and_upper_case_names_mean_the_same_host(wanted: str, meant: 
 def test_a_name_that_fits_none_or_several_is_refused_with_the_choices(wanted: str, sentence: str) -> None:
     """A prefix is no name, and part of an address is no address."""
     with pytest.raises(HostUnknown, match=sentence):
-        find_host(HOSTS, wanted)
+        HostIndex(HOSTS).find(wanted)
 
 
 def test_hosts_that_share_a_name_are_reached_by_what_is_theirs_alone() -> None:
     """Several agents on one machine; to take the first would run two hosts' commands on one of them."""
-    assert [find_host(TWINS, wanted) for wanted in ("198.51.100.1", "AB12-S1", "rack2")] == ["S0", "S1", "S2"]
+    assert [HostIndex(TWINS).find(wanted) for wanted in ("198.51.100.1", "AB12-S1", "rack2")] == [
+        "S0",
+        "S1",
+        "S2",
+    ]
     with pytest.raises(
         HostUnknown, match=r"2 agents .* rack1; write 198\.51\.100\.1 or 198\.51\.100\.2 instead"
     ):
-        find_host(TWINS, "rack1", what="agent")
+        HostIndex(TWINS, "agent").find("rack1")
     with pytest.raises(HostUnknown, match=r"2 hosts are called rack1\.example\.org; write 198"):
-        find_host(TWINS, "rack1.example.org")
+        HostIndex(TWINS).find("rack1.example.org")
 
 
 def test_aliases_are_numeric_and_each_is_given_once() -> None:

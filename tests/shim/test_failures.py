@@ -32,7 +32,7 @@ def test_without_a_session_it_says_how_to_get_one(python: str) -> None:
     done = rsh(None, "host", "true", python=python)
     assert done.returncode == 255
     assert sentence(done.stderr) == (
-        "host: no session was found: ROUJIAMO_SOCKET is not set; start one with `roujiamo run`"
+        "host: no session was found: ROUJIAMO_SOCKET is not set; start one with `roujiamo run`, or set ROUJIAMO_MASTER"
     )
 
 
