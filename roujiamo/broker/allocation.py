@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any
 
-from roujiamo.mesos.demand import Demand
+from roujiamo.mesos.constraints import parse_constraint
+from roujiamo.mesos.demand import PACK, SPREAD, Demand
 from roujiamo.mesos.framework_info import framework_info
 from roujiamo.mesos.gang import (
     HOLD_SECONDS,
@@ -25,7 +26,14 @@ from roujiamo.mesos.gang import (
 )
 from roujiamo.mesos.resources import Resources
 from roujiamo.mesos.split import SlotPlan, plan_slots
-from roujiamo.mesos.taskinfo import Container, launch_operation, task_info
+from roujiamo.mesos.taskinfo import (
+    Container,
+    container_info,
+    launch_operation,
+    parse_rlimit,
+    parse_volume,
+    task_info,
+)
 from roujiamo.protocol.handshake import SECRET_SIZE
 from roujiamo.proxy.bootstrap import bootstrap_command
 from roujiamo.session.request import SessionRequest
@@ -56,8 +64,10 @@ class Allocation:
         self._request = request
         self._session = session
         self._launched = 0
+        self._container = container_of(request)
+        self._demand = demand_of(request)
         self.allocator = GangAllocator(
-            demand_of(request), role=request.role, hold_seconds=HOLD_SECONDS, now=now, random=random.random
+            self._demand, role=request.role, hold_seconds=HOLD_SECONDS, now=now, random=random.random
         )
 
     def framework(self) -> dict[str, Any]:
@@ -68,6 +78,7 @@ class Allocation:
             roles=(self._request.role,),
             principal=self._request.principal,
             labels={"roujiamo.session": self._session},
+            wants_gpus=self._demand.wants_gpus,
         )
 
     def carry_out(self, decisions: Iterable[Decision], call: Call) -> list[Launch]:
@@ -102,9 +113,6 @@ class Allocation:
 
     def _task(self, decision: Accept, task_id: str, token: bytes, targets: list[str]) -> dict[str, Any]:
         request = self._request
-        container = None
-        if request.image is not None:
-            container = Container(containerizer=request.containerizer, image=request.image)
         return task_info(
             task_id=task_id,
             name=f"roujiamo {request.name}, host {self._launched}",
@@ -120,17 +128,58 @@ class Allocation:
             uris=request.uris,
             labels={"roujiamo.session": self._session},
             kill_grace_seconds=KILL_GRACE_SECONDS,
-            container=container,
+            container=self._container,
         )
 
 
 def demand_of(request: SessionRequest) -> Demand:
     """Return what the allocator is asked for. Raises UsageError."""
-    plan = SlotPlan(0, 0) if request.is_on_demand else plan_slots(request.nodes, request.processes)
+    if request.is_on_demand:
+        plan = SlotPlan(0, 0)
+    else:
+        plan = plan_slots(request.nodes, request.processes, request.max_slots_per_host)
     return Demand(
         hosts=plan.hosts,
         slots=plan.slots,
-        per_slot=Resources(cpus=request.cpus_per_process, mem=request.mem_per_process),
-        per_host=Resources(cpus=request.overhead_cpus, mem=request.overhead_mem),
+        per_slot=Resources(
+            cpus=request.cpus_per_process if request.cpus_per_host is None else 0,
+            mem=request.mem_per_process if request.mem_per_host is None else 0,
+            disk=request.disk_per_process,
+            gpus=request.gpus_per_process,
+        ),
+        per_host=Resources(
+            cpus=request.overhead_cpus + (request.cpus_per_host or 0),
+            mem=request.overhead_mem + (request.mem_per_host or 0),
+            disk=request.disk_per_host,
+            gpus=request.gpus_per_host,
+        ),
+        max_slots_per_host=request.max_slots_per_host,
         exclusive=request.exclusive,
+        placement=SPREAD if request.spread else PACK,
+        constraints=tuple(parse_constraint(each) for each in request.constraints),
+        only_hosts=_names(request.only_hosts),
+        exclude_hosts=_names(request.exclude_hosts),
     )
+
+
+def container_of(request: SessionRequest) -> Container | None:
+    """Return how the tasks are contained, None where the agent's own way will do. Raises UsageError."""
+    container = Container(
+        containerizer=request.containerizer,
+        image=request.image,
+        volumes=tuple(parse_volume(each) for each in request.volumes),
+        devices=request.devices,
+        shm_size_mb=None if request.shm_size_mb is None else round(request.shm_size_mb),
+        rlimits=tuple(parse_rlimit(each) for each in request.rlimits),
+        force_pull=request.force_pull,
+    )
+    if container in (Container(), Container(force_pull=True)):
+        return None
+    # What the containerizer does not have is found before anything is asked of Mesos.
+    container_info(container)
+    return container
+
+
+def _names(lists: Iterable[str]) -> tuple[str, ...]:
+    """Return the names of several comma-separated lists."""
+    return tuple(name for each in lists for name in each.split(",") if name)

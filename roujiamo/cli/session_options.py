@@ -59,6 +59,14 @@ def _add(group: argparse._ArgumentGroup, option: Option) -> None:
             default=argparse.SUPPRESS,
             help=_help(option),
         )
+        for flag in option.off_flags:
+            group.add_argument(
+                flag,
+                dest=option.field,
+                action="store_false",
+                default=argparse.SUPPRESS,
+                help=f"not {option.flags[-1]}",
+            )
     elif option.is_list:
         group.add_argument(
             *option.flags,

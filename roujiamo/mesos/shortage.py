@@ -141,7 +141,7 @@ def _impossible_gang(demand: Demand, agents: Sequence[Agent]) -> str | None:
         if room < demand.slots:
             limit = f", at most {demand.max_slots_per_host} a host" if demand.max_slots_per_host else ""
             return (
-                f"all agents{which} together have room for {_processes(room)} of {demand.per_slot}{limit};"
+                f"all agents{_plural(which)} together have room for {_processes(room)} of {demand.per_slot}{limit};"
                 f" {_needed(demand.slots)}"
             )
     return None
@@ -193,13 +193,17 @@ def _lack(size: Resources, agents: Iterable[Agent]) -> tuple[str, str] | None:
 def _some(count: int, total: int, verb: _Verb, which: str = "") -> str:
     """Return "2 of the 4 agents match zone==a"."""
     singular, plural, rest = verb
-    which = which.replace(" that matches", " that match").replace(" that is", " that are")
+    which = _plural(which)
     if total == 1:
         negated = {"is": "is not", "has": "does not have"}.get(singular, f"does not {plural}")
         return f"the only agent {singular if count else negated} {rest}"
     if count == 0:
         return f"none of the {total} agents{which} {singular} {rest}"
     return f"{count} of the {total} agents{which} {singular if count == 1 else plural} {rest}"
+
+
+def _plural(which: str) -> str:
+    return which.replace(" that matches", " that match").replace(" that is", " that are")
 
 
 def _needed(count: int) -> str:

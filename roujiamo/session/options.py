@@ -13,6 +13,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from roujiamo.errors import UsageError
+from roujiamo.mesos.constraints import parse_constraint
+from roujiamo.mesos.taskinfo import DOCKER as DOCKER_CONTAINERIZER
+from roujiamo.mesos.taskinfo import MESOS as MESOS_CONTAINERIZER
+from roujiamo.mesos.taskinfo import parse_rlimit, parse_volume
 from roujiamo.session.request import SessionRequest
 
 
@@ -35,8 +39,8 @@ class LaunchOptions:
 class Option:
     """One option: `flags` on the command line, `variable` in the environment, `field` that it fills.
 
-    `read(text)` returns the value or raises ValueError with a sentence. `metavar` None: a switch. `is_list`: may be
-    given again; in the environment its values stand behind one another as words of a shell.
+    `read(text)` returns the value or raises ValueError with a sentence. `metavar` None: a switch; `off_flags` say its
+    opposite. `is_list`: may be given again; in the environment its values stand behind one another as words of a shell.
     """
 
     field: str
@@ -47,6 +51,7 @@ class Option:
     metavar: str | None
     read: Callable[[str], Any] = str
     is_list: bool = False
+    off_flags: tuple[str, ...] = ()
 
 
 def read_count(text: str) -> int:
@@ -92,6 +97,33 @@ def read_switch(text: str) -> bool:
     raise ValueError(f"{text!r} is neither yes nor no")
 
 
+def read_containerizer(text: str) -> str:
+    """Return the name of a containerizer. Raises ValueError."""
+    if text not in (MESOS_CONTAINERIZER, DOCKER_CONTAINERIZER):
+        raise ValueError(f"{text!r} is neither {MESOS_CONTAINERIZER} nor {DOCKER_CONTAINERIZER}")
+    return text
+
+
+def read_device(text: str) -> str:
+    """Return a path under /dev. Raises ValueError."""
+    if not text.startswith("/dev/") or ".." in text.split("/"):
+        raise ValueError(f"{text!r} is not a path under /dev")
+    return text
+
+
+def _checked_by(parse: Callable[[str], object]) -> Callable[[str], str]:
+    """Return a reader of texts that `parse` understands: a wrong one is found where it is written."""
+
+    def read(text: str) -> str:
+        try:
+            parse(text)
+        except UsageError as error:
+            raise ValueError(str(error)) from error
+        return text
+
+    return read
+
+
 def _number(text: str) -> float:
     try:
         return float(text)
@@ -100,11 +132,12 @@ def _number(text: str) -> float:
 
 
 SIZE = "how many and how large"
+PLACE = "which agents"
 MESOS = "Mesos"
 TASKS = "the hosts' tasks"
 LAUNCHING = "launching"
 OUTPUT = "what is said"
-GROUPS = (SIZE, MESOS, TASKS, LAUNCHING, OUTPUT)
+GROUPS = (SIZE, PLACE, MESOS, TASKS, LAUNCHING, OUTPUT)
 
 OPTIONS = (
     Option(
@@ -144,6 +177,60 @@ OPTIONS = (
         help="memory of each process",
     ),
     Option(
+        field="disk_per_process",
+        flags=("--disk",),
+        variable="ROUJIAMO_DISK",
+        metavar="MB",
+        read=read_amount,
+        group=SIZE,
+        help="disk of each process",
+    ),
+    Option(
+        field="gpus_per_process",
+        flags=("--gpus",),
+        variable="ROUJIAMO_GPUS",
+        metavar="N",
+        read=read_amount,
+        group=SIZE,
+        help="GPUs of each process; without any, agents that have some are left alone",
+    ),
+    Option(
+        field="cpus_per_host",
+        flags=("--cpus-per-host",),
+        variable="ROUJIAMO_CPUS_PER_HOST",
+        metavar="CPUS",
+        read=read_amount,
+        group=SIZE,
+        help="cpus of each host, whatever its processes (in place of -c)",
+    ),
+    Option(
+        field="mem_per_host",
+        flags=("--mem-per-host",),
+        variable="ROUJIAMO_MEM_PER_HOST",
+        metavar="MB",
+        read=read_amount,
+        group=SIZE,
+        help="memory of each host, whatever its processes (in place of -m)",
+    ),
+    Option(
+        field="disk_per_host",
+        flags=("--disk-per-host",),
+        variable="ROUJIAMO_DISK_PER_HOST",
+        metavar="MB",
+        read=read_amount,
+        group=SIZE,
+        help="disk of each host besides",
+    ),
+    Option(
+        field="gpus_per_host",
+        flags=("--gpus-per-host",),
+        variable="ROUJIAMO_GPUS_PER_HOST",
+        metavar="N",
+        read=read_amount,
+        group=SIZE,
+        help="GPUs of each host besides",
+    ),
+    Option(
         field="overhead_cpus",
         flags=("--overhead-cpus",),
         variable="ROUJIAMO_OVERHEAD_CPUS",
@@ -162,6 +249,15 @@ OPTIONS = (
         help="memory of each host's task for these and for /dev/shm",
     ),
     Option(
+        field="max_slots_per_host",
+        flags=("--max-slots-per-host",),
+        variable="ROUJIAMO_MAX_SLOTS_PER_HOST",
+        metavar="N",
+        read=read_count,
+        group=SIZE,
+        help="most processes on one host (default: what fits)",
+    ),
+    Option(
         field="exclusive",
         flags=("--exclusive",),
         variable="ROUJIAMO_EXCLUSIVE",
@@ -178,6 +274,44 @@ OPTIONS = (
         read=read_seconds,
         group=SIZE,
         help="how long to wait for the hosts",
+    ),
+    Option(
+        field="spread",
+        flags=("--spread",),
+        off_flags=("--pack",),
+        variable="ROUJIAMO_SPREAD",
+        metavar=None,
+        read=read_switch,
+        group=PLACE,
+        help="over many agents, the emptiest first (default: --pack, on few, the smallest that fit)",
+    ),
+    Option(
+        field="constraints",
+        flags=("--constraint",),
+        variable="ROUJIAMO_CONSTRAINT",
+        metavar="C",
+        read=_checked_by(parse_constraint),
+        is_list=True,
+        group=PLACE,
+        help="only agents whose attributes match: zone==a, rack~r[12], hostname!=x; may be given again",
+    ),
+    Option(
+        field="only_hosts",
+        flags=("--host",),
+        variable="ROUJIAMO_HOSTS",
+        metavar="NAME[,NAME]",
+        is_list=True,
+        group=PLACE,
+        help="only these agents; may be given again",
+    ),
+    Option(
+        field="exclude_hosts",
+        flags=("--exclude",),
+        variable="ROUJIAMO_EXCLUDE",
+        metavar="NAME[,NAME]",
+        is_list=True,
+        group=PLACE,
+        help="not these agents; may be given again",
     ),
     Option(
         field="name",
@@ -226,6 +360,63 @@ OPTIONS = (
         metavar="IMAGE",
         group=TASKS,
         help="container image for each host's task",
+    ),
+    Option(
+        field="containerizer",
+        flags=("--containerizer",),
+        variable="ROUJIAMO_CONTAINERIZER",
+        metavar="mesos|docker",
+        read=read_containerizer,
+        group=TASKS,
+        help="who runs the image",
+    ),
+    Option(
+        field="force_pull",
+        flags=("--force-pull",),
+        variable="ROUJIAMO_FORCE_PULL",
+        metavar=None,
+        read=read_switch,
+        group=TASKS,
+        help="pull the image even where an agent has it",
+    ),
+    Option(
+        field="volumes",
+        flags=("--volume",),
+        variable="ROUJIAMO_VOLUME",
+        metavar="PATH[:PATH[:ro]]",
+        read=_checked_by(parse_volume),
+        is_list=True,
+        group=TASKS,
+        help="folder or file of the agents in the container; may be given again",
+    ),
+    Option(
+        field="devices",
+        flags=("--device",),
+        variable="ROUJIAMO_DEVICE",
+        metavar="PATH",
+        read=read_device,
+        is_list=True,
+        group=TASKS,
+        help="device of the agents in the container, such as /dev/infiniband; may be given again",
+    ),
+    Option(
+        field="shm_size_mb",
+        flags=("--shm-size",),
+        variable="ROUJIAMO_SHM_SIZE",
+        metavar="MB",
+        read=read_amount,
+        group=TASKS,
+        help="size of /dev/shm in the container (default: the containerizer's)",
+    ),
+    Option(
+        field="rlimits",
+        flags=("--rlimit",),
+        variable="ROUJIAMO_RLIMIT",
+        metavar="NAME=VALUE",
+        read=_checked_by(parse_rlimit),
+        is_list=True,
+        group=TASKS,
+        help="limit of the task: nofile=1024:4096, core=unlimited; may be given again",
     ),
     Option(
         field="uris",

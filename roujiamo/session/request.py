@@ -19,10 +19,15 @@ DEFAULT_MEM = 256.0
 DEFAULT_TIMEOUT_SECONDS = 300.0
 DEFAULT_RECONNECT_GRACE_SECONDS = 5.0
 
+_LISTS = ("constraints", "only_hosts", "exclude_hosts", "volumes", "devices", "rlimits", "uris")
+
 
 @dataclass(frozen=True, kw_only=True)
 class SessionRequest:
-    """What to allocate and how. Memory in MB, times in seconds.
+    """What to allocate and how. Memory and disk in MB, times in seconds.
+
+    `cpus_per_host` and `mem_per_host`, where given, take the place of what each process gets. Constraints, volumes and
+    limits are as the user writes them.
 
     `folder` (of the session) and `owner_pid` come from the program that starts the broker; `user` "" is that program's.
 
@@ -44,11 +49,27 @@ class SessionRequest:
     processes: int | None = None
     cpus_per_process: float = 1.0
     mem_per_process: float = DEFAULT_MEM
+    disk_per_process: float = 0.0
+    gpus_per_process: float = 0.0
+    cpus_per_host: float | None = None
+    mem_per_host: float | None = None
+    disk_per_host: float = 0.0
+    gpus_per_host: float = 0.0
     overhead_cpus: float = 0.0
     overhead_mem: float = DEFAULT_OVERHEAD_MEM
+    max_slots_per_host: int | None = None
     exclusive: bool = False
+    spread: bool = False
+    constraints: tuple[str, ...] = ()
+    only_hosts: tuple[str, ...] = ()
+    exclude_hosts: tuple[str, ...] = ()
     image: str | None = None
     containerizer: str = "mesos"
+    force_pull: bool = False
+    volumes: tuple[str, ...] = ()
+    devices: tuple[str, ...] = ()
+    shm_size_mb: float | None = None
+    rlimits: tuple[str, ...] = ()
     uris: tuple[str, ...] = ()
     prefix: str | None = None
     environment: dict[str, str] = field(default_factory=dict, repr=False)
@@ -70,7 +91,8 @@ class SessionRequest:
         """Return the request that `to_json` gave. Raises UsageError where it is none."""
         try:
             values: dict[str, Any] = json.loads(text)
-            values["uris"] = tuple(values.get("uris", ()))
+            for name in _LISTS:
+                values[name] = tuple(values.get(name, ()))
             if values.get("callback_ports") is not None:
                 low, high = values["callback_ports"]
                 values["callback_ports"] = (int(low), int(high))

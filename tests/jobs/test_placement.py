@@ -1,0 +1,108 @@
+"""Which agents a job gets, and how many processes on each, as its options say; on each master there is."""
+
+from __future__ import annotations
+
+import json
+import urllib.request
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.jobs.conftest import Bench
+from tests.jobs.test_run import WHERE, hosts_of
+from tests.local.conftest import cluster
+from tests.support import real_mesos, scaled
+
+
+class Placing:
+    """A master with three idle agents, and jobs on it."""
+
+    def __init__(self, bench: Bench, address: str) -> None:
+        self.address = address
+        self._bench = bench
+        with urllib.request.urlopen(f"http://{address}/slaves", timeout=scaled(10)) as answer:
+            self.agents: list[dict[str, Any]] = json.load(answer)["slaves"]
+        self.names = sorted(agent["hostname"] for agent in self.agents)
+
+    def hosts(self, *options: str) -> Counter[str]:
+        """Run a job; return how many ranks ran on which agent."""
+        result = self._bench.ompirun("--timeout", "60", *options, self.address, *WHERE)
+        assert result.status == 0, result.err
+        return hosts_of(result.out)
+
+    def complaint(self, *options: str) -> str:
+        """Run a job that cannot be; return what is said."""
+        result = self._bench.ompirun("--timeout", "2", *options, self.address, "true")
+        assert result.status == 124, result.err
+        return result.err
+
+
+@pytest.fixture(scope="module", params=["local", "real"])
+def address(request: pytest.FixtureRequest) -> Iterator[str]:
+    """The address of a master with three agents."""
+    if request.param == "local":
+        with cluster("--agents", "3", "--attributes", "zone:a;rack:r1") as one:
+            yield one.address
+        return
+    address = real_mesos()
+    if address is None:
+        pytest.skip("no real Mesos (ROUJIAMO_TEST_MASTER)")
+    yield address
+
+
+@pytest.fixture
+def placing(bench: Bench, address: str) -> Placing:
+    """Jobs on that master."""
+    return Placing(bench, address)
+
+
+def test_processes_are_packed_on_few_hosts_or_spread_over_many(placing: Placing) -> None:
+    """Without -N the number of hosts is free: as few as will do, or as many as there are."""
+    assert sorted(placing.hosts("-n", "3").values()) == [3]
+    assert sorted(placing.hosts("-n", "3", "--spread").values()) == [1, 1, 1]
+
+
+def test_a_host_gets_no_more_processes_than_allowed(placing: Placing) -> None:
+    """--max-slots-per-host makes a job that would fit on one host take several."""
+    assert sorted(placing.hosts("-n", "5", "--max-slots-per-host", "2").values()) == [1, 2, 2]
+
+
+def test_named_hosts_are_taken_and_excluded_ones_are_not(placing: Placing) -> None:
+    """By --host, --exclude, or a constraint on the name."""
+    first, second, third = placing.names
+    assert set(placing.hosts("-N", "2", "-n", "2", "--host", f"{first},{third}")) == {first, third}
+    assert set(placing.hosts("-N", "1", "--exclude", first, "--constraint", f"hostname!={third}")) == {second}
+    assert "2 are needed" in placing.complaint("-N", "2", "--host", first)
+
+
+def test_attributes_decide(placing: Placing) -> None:
+    """`zone==a`, `rack~r[12]`; where too few agents match, how many is said."""
+    if any("zone" not in agent["attributes"] for agent in placing.agents):
+        pytest.skip("the master's agents have no attributes zone and rack")
+    assert len(placing.hosts("-N", "3", "--constraint", "zone==a", "--constraint", "rack~r[12]")) == 3
+    assert "none of the 3 agents matches zone==b" in placing.complaint("--constraint", "zone==b")
+
+
+def test_cpus_of_a_host_may_be_given_instead_of_those_of_a_process(placing: Placing) -> None:
+    """Six processes that share half a cpu and 600 MB, however many cpus the agent has."""
+    options = [
+        "-N",
+        "1",
+        "-n",
+        "6",
+        "--cpus-per-host",
+        "0.5",
+        "--mem-per-host",
+        "600",
+        "--disk-per-host",
+        "10",
+    ]
+    assert sorted(placing.hosts(*options).values()) == [6]
+
+
+def test_gpus_that_nobody_has_are_said_to_be_missing(placing: Placing) -> None:
+    """An impossible request is told at once, and waited for until the time is up."""
+    assert "no agent has 1 GPU" in placing.complaint("--gpus", "1")
+    assert "no agent has 2 GPUs" in placing.complaint("--gpus-per-host", "2")
