@@ -7,6 +7,7 @@ first-contact tokens, and the command that each task runs.
 from __future__ import annotations
 
 import secrets
+import socket
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from random import Random
@@ -77,6 +78,8 @@ class Allocation:
             self._request.user,
             roles=(self._request.role,),
             principal=self._request.principal,
+            # Where an operator finds who waits for the tasks.
+            hostname=socket.gethostname(),
             labels={"roujiamo.session": self._session},
             wants_gpus=self._demand.wants_gpus,
         )
@@ -97,25 +100,29 @@ class Allocation:
 
     def _launch(self, decision: Accept) -> Launch:
         self._launched += 1
+        number = self._launched
         # Never used again: MESOS-9657, an id that comes back within a second crashes the agent.
-        task_id = f"{self._session}.{self._launched}"
+        task_id = f"{self._session}.{number}"
         token = secrets.token_bytes(SECRET_SIZE)
 
         def accept(call: Call, targets: list[str]) -> None:
+            task = self._task(decision, number, task_id, token, targets)
             call(
                 "accept",
                 offer_ids=list(decision.offer_ids),
-                operations=[launch_operation([self._task(decision, task_id, token, targets)])],
+                operations=[launch_operation([task])],
                 refuse_seconds=REFUSE_SECONDS,
             )
 
         return Launch(decision, task_id, token, accept)
 
-    def _task(self, decision: Accept, task_id: str, token: bytes, targets: list[str]) -> dict[str, Any]:
+    def _task(
+        self, decision: Accept, number: int, task_id: str, token: bytes, targets: list[str]
+    ) -> dict[str, Any]:
         request = self._request
         return task_info(
             task_id=task_id,
-            name=f"roujiamo {request.name}, host {self._launched}",
+            name=f"roujiamo {request.name}, host {number}",
             agent_id=decision.agent_id,
             resources=decision.resources,
             command=bootstrap_command(),

@@ -98,7 +98,8 @@ class MasterConnection(_Connection):
                 UNREACHABLE, f"the master at {self._master} closed the connection without an answer"
             )
         body = self._refusal or parser.recv_body()
-        return subscribe_refused(self._master, status, body.decode("utf-8", "replace"))
+        said = body.decode("utf-8", "replace")
+        return subscribe_refused(self._master, status, said, self._subscription.principal)
 
     def _not_a_master(self, reason: str) -> MasterTrouble:
         sentence = f"what answers at {self._master} is not a Mesos master ({reason}): check the address"

@@ -63,7 +63,7 @@ class Subscription(_Driver):
         self.last_heard = self.started_at
         self.heartbeat_seconds = HEARTBEAT_SECONDS
         self.redirected_to = ""
-        self._credential = credential
+        self.principal = credential.principal if credential else None
         self._basic_credential = credential.authorization() if credential else None
         self._listener = listener
         self._exchange: Exchange | None = None

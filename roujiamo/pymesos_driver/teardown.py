@@ -64,6 +64,7 @@ class Teardown:
     ) -> None:
         self._framework = framework
         self._framework_id = str(framework["id"]["value"])
+        self._principal = credential.principal if credential else None
         self._authorization = credential.authorization() if credential else None
         self._last_master = last_master
         self._find_masters = find_masters
@@ -160,7 +161,8 @@ class Teardown:
                     ) from error
                 yield from (event for event in events if isinstance(event, dict))
         if parser.status not in (200, 307):
-            raise subscribe_refused(address, parser.status, refusal.decode("utf-8", "replace"))
+            said = refusal.decode("utf-8", "replace")
+            raise subscribe_refused(address, parser.status, said, self._principal)
 
     def _ask_as_operator(self, address: str) -> bool:
         headers = {"Content-Type": "application/x-www-form-urlencoded"}

@@ -53,20 +53,25 @@ def quote(text: str) -> str:
     return line if len(line) <= MAX_QUOTED else line[:MAX_QUOTED] + " ..."
 
 
-def subscribe_refused(master: str, status: int, body: str) -> MasterTrouble:
-    """What an answer other than 200 or a redirect to SUBSCRIBE means."""
+def subscribe_refused(master: str, status: int, body: str, principal: str | None = None) -> MasterTrouble:
+    """What an answer other than 200 or a redirect to SUBSCRIBE means.
+
+    `principal`: whose secret was sent; None where none was.
+    """
     said = quote(body)
     if status == 401:
         sentence = (
-            f"the master at {master} wants credentials that it knows (401 Unauthorized): "
-            "check the principal and its secret"
+            f"the master at {master} wants credentials (401 Unauthorized): give --principal and --secret-file"
+            if principal is None
+            else f"the master at {master} does not know the principal {principal!r} with this secret "
+            "(401 Unauthorized): check --principal and --secret-file"
         )
         return MasterTrouble(UNAUTHORIZED, sentence, is_fatal=True)
     if status == 403:
         sentence = f"the master at {master} does not allow this framework (403 Forbidden): {said}"
         return MasterTrouble(FORBIDDEN, sentence, is_fatal=True)
     if status == 400 and "principal" in body:
-        sentence = f"the master at {master} refused the framework's principal: {said}"
+        sentence = f"the master at {master} refused the framework's principal: {said}; check --principal"
         return MasterTrouble(PRINCIPAL, sentence, is_fatal=True)
     if status == 503:
         return MasterTrouble(
@@ -99,8 +104,15 @@ def error_event(message: str) -> MasterTrouble:
         )
     if "ot authorized" in message:
         return MasterTrouble(
-            FORBIDDEN, f"the master does not allow this framework: {quote(message)}", is_fatal=True
+            FORBIDDEN,
+            f"the master does not allow this framework: {quote(message)}; check --principal, --role and --user",
+            is_fatal=True,
         )
+    if "not present in the master's --roles" in message:
+        sentence = (
+            f"the master does not know this role ({quote(message)}): ask its operator for yours (--role)"
+        )
+        return MasterTrouble(FORBIDDEN, sentence, is_fatal=True)
     return MasterTrouble(INVALID, f"the master refused the framework: {quote(message)}", is_fatal=True)
 
 

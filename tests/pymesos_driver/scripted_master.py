@@ -191,7 +191,7 @@ class ScriptedMaster:
         while len(body) < int(headers.get("content-length", "0")):
             body += connection.recv(65536)
         request = Request(connection, first.split()[1], headers, body.decode())
-        if headers.get("content-type") == "application/json":
+        if request.body and headers.get("content-type") == "application/json":
             request.call = json.loads(request.body)
             request.kind = request.call["type"]
         else:

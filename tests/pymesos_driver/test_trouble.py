@@ -36,6 +36,12 @@ def test_a_refused_subscribe_has_a_kind(status: int, body: str, kind: str, is_fa
     assert "m:1" in str(found)
 
 
+def test_a_401_says_whether_credentials_were_sent() -> None:
+    """Forgotten options and a wrong secret are mended in different ways."""
+    assert "give --principal and --secret-file" in str(trouble.subscribe_refused("m:1", 401, ""))
+    assert "the principal 'hpc' with this secret" in str(trouble.subscribe_refused("m:1", 401, "", "hpc"))
+
+
 @pytest.mark.parametrize(
     ("message", "kind"),
     [
@@ -44,6 +50,7 @@ def test_a_refused_subscribe_has_a_kind(status: int, body: str, kind: str, is_fa
         (ROLES, "invalid"),
         ("The framework failover_timeout (1e+30) is invalid", "invalid"),
         ("Not authorized to use roles '[hpc]'", "forbidden"),
+        ("Roles { nobody } are not present in the master's --roles", "forbidden"),
     ],
 )
 def test_an_error_event_is_always_the_end(message: str, kind: str) -> None:
