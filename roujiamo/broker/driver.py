@@ -41,6 +41,8 @@ class Driver:
         self._pinged = 0
         self._answered = 0
         self._ending = False
+        # The master, or another driver, has taken the framework away: there is nothing to end any more.
+        self._is_taken_away = False
 
     async def start(self) -> None:
         """Start the process and tell it what to subscribe with."""
@@ -83,6 +85,8 @@ class Driver:
                 continue
             if event.get("event") == "subscribed":
                 self._settings["framework"]["id"] = {"value": event["framework_id"]}
+            elif event.get("fatal") and event.get("kind") in ("removed", "failed_over"):
+                self._is_taken_away = True
             self._on_event(event)
         status = await process.wait()
         if process is self._process and not self._ending:
@@ -126,11 +130,11 @@ class Driver:
         """End the framework and the process; return whether the master confirmed it."""
         self._ending = True
         status = await self._teardown()
-        if status < 0 and "id" in self._settings["framework"]:
+        if status < 0 and not self._is_taken_away and "id" in self._settings["framework"]:
             # Somebody killed it: its successor takes the framework over by its id, and ends it.
             await self.start()
             status = await self._teardown()
-        return status == 0
+        return status == 0 or self._is_taken_away
 
     async def _teardown(self) -> int:
         """Tell the driver to end the framework; return its exit status, negative where a signal has ended it."""

@@ -176,7 +176,10 @@ class Host:
                 self.start_command(route)
             self.on_ready(self)
         elif frame_type == frames.GOODBYE:
-            self.lose(payload[:500].decode("utf-8", "replace") or f"the task on {self.name} ended")
+            reason = payload[:500].decode("utf-8", "replace")
+            self.lose(
+                f"the task on {self.name} ended: {reason}" if reason else f"the task on {self.name} ended"
+            )
 
     def _receive_answer(self, frame_type: int, number: int, payload: bytes) -> None:
         """A frame of a command that runs here."""

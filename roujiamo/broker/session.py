@@ -168,6 +168,12 @@ class Session:
 
     async def _close(self, reason: str) -> None:
         """Say goodbye to the proxies, tear the framework down, leave nothing."""
+        away = [host for host in self.hosts.values() if host.state == READY and host.transport is None]
+        # A launcher may see the end of its daemon before the grace is over in which the host could come back.
+        causes = [
+            f"{host.name} was out of reach at the end: its agent, its task or the way to it was lost"
+            for host in away
+        ]
         if self._tick is not None:
             self._tick.cancel()
         if self._named is not None:
@@ -189,7 +195,7 @@ class Session:
         if self._cluster is not None:
             await self._cluster.stop()
             confirmed = True
-        self._notify({"event": "closed", "clean": confirmed, "commands": self._commands})
+        self._notify({"event": "closed", "clean": confirmed, "commands": self._commands, "causes": causes})
 
     async def _keep_alive(self) -> None:
         """Ping every proxy; drop the connection of one that has been silent too long, so that it comes back."""
@@ -346,8 +352,12 @@ class Session:
         if state == "TASK_RUNNING" and host.state not in (READY, CONTACTED):
             self._notify({"event": "progress", "phase": "callback", "text": f"{host.name}: task runs"})
             self._loop.call_later(CALLBACK_SECONDS, self._on_callback_late, host)
-        elif state in ("TASK_UNREACHABLE", "TASK_UNKNOWN") and host.link is None:
-            host.lose(f"the agent {host.name} was lost before its task had called back")
+        elif state in ("TASK_UNREACHABLE", "TASK_UNKNOWN"):
+            # A task that calls back is well, whatever became of its agent's process.
+            if host.link is None:
+                host.lose(f"the agent {host.name} was lost before its task had called back")
+            elif host.transport is None:
+                host.lose(f"the agent {host.name} was lost: neither the master nor we can reach it")
         elif state in TERMINAL_STATES:
             reason = status.get("reason", "")
             host.is_offer_void = reason == "REASON_INVALID_OFFERS"

@@ -39,7 +39,8 @@ class HeldSession:
     """One session. `request` is complete; `ready` is the broker's event of that name, once `wait_until_ready` is done.
 
     `losses`: a sentence for each host that was lost, or for the broker. `failed_commands`: the broker's events.
-    `is_unused`: no command was ever started on any of its hosts; known once the session is closed.
+    `is_unused`: no command was ever started on any of its hosts; `causes`: sentences that may explain a failure that
+    nothing else explains; both known once the session is closed.
     """
 
     def __init__(self, request: SessionRequest, waiting: Waiting, progress: Progress) -> None:
@@ -54,6 +55,8 @@ class HeldSession:
         self.losses: list[str] = []
         self.failed_commands: list[dict[str, Any]] = []
         self.is_unused = False
+        self.causes: list[str] = []
+        self._is_closed = False
         self.stop_signals = 0
         self._waiting = waiting
         self._progress = progress
@@ -90,18 +93,20 @@ class HeldSession:
             if happening.pid != self._client.pid:
                 return False
             self._is_broker_gone = True
-            return self._lose(BROKER_GONE)
+            return not self._is_closed and self._lose(BROKER_GONE)
         if not isinstance(happening, BrokerSaid):
             return False
         if happening.event is None:
-            return self._lose(BROKER_GONE)
+            return not self._is_closed and self._lose(BROKER_GONE)
         event = happening.event
         if event["event"] in ("host_lost", "failed"):
             return self._lose(str(event["message"]))
         if event["event"] == "command_failed":
             self.failed_commands.append(event)
         elif event["event"] == "closed":
+            self._is_closed = True
             self.is_unused = event["commands"] == 0
+            self.causes = event["causes"]
             if not event["clean"]:
                 self._progress.say(
                     0,
@@ -144,7 +149,7 @@ class HeldSession:
 
 def _is_last(event: dict[str, Any]) -> bool:
     """Tell whether an event says something even while the session ends; that a host is lost says nothing then."""
-    return event["event"] in ("command_failed", "closed")
+    return event["event"] in ("command_failed", "failed", "closed")
 
 
 def _reported_failure(event: dict[str, Any]) -> RoujiamoError:

@@ -85,7 +85,7 @@ def test_a_killed_driver_is_replaced_and_the_session_goes_on(folder: Path) -> No
             assert running.stdout.read() == b"after\n"
             assert running.wait(scaled(10)) == 0
         closed = session.end()[-1]
-        assert closed == {"event": "closed", "clean": True, "commands": 1}
+        assert closed == {"event": "closed", "clean": True, "commands": 1, "causes": []}
 
 
 def test_a_driver_that_is_killed_at_the_end_is_followed_by_one_that_tears_down(

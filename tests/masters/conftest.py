@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.jobs.conftest import bench as bench
 from tests.masters.zookeeper_server import JAR, JAVA, MISSING, ZooKeeperServer, zookeeper_server
 
 
