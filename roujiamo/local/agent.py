@@ -29,7 +29,7 @@ from roujiamo.local.children import become, end_adopted, end_descendants, fork
 from roujiamo.local.executor import Order, execute
 from roujiamo.local.http_server import HttpServer, own_address
 from roujiamo.local.links import Link
-from roujiamo.local.namespaces import take_hostname
+from roujiamo.local.namespaces import enter_network, take_hostname
 from roujiamo.local.runs import Checkpoints, Run
 from roujiamo.mesos.master.quantities import Quantities
 from roujiamo.mesos.master.state import as_authority
@@ -53,6 +53,8 @@ class AgentOptions:
     is_temporary: bool
     total: Quantities
     attributes: list[dict[str, Any]]
+    # The network namespace to live in, if not the keeper's.
+    network: str | None
     # Why there is no hostname of its own, where there cannot be one.
     namespace_problem: str | None
     # Started again after its process was killed; by container id, the sockets of the executors that live on.
@@ -94,6 +96,7 @@ class _Agent:
         self._completed: list[Run] = []
         self._keeper: Link | None = None
         self._agent_id = ""
+        self._host = options.host
         self._ip = ""
         self._port = 0
         self._started_at = time.time()
@@ -112,6 +115,8 @@ class _Agent:
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
         if self._namespace_problem is None:
             self._namespace_problem = take_hostname(self._options.hostname)
+        if self._options.network is not None:
+            self._host = enter_network(self._options.network)
         if self._options.is_restarted:
             self._agent_id, self._port = self._checkpoints.load_agent()
         else:
@@ -132,11 +137,11 @@ class _Agent:
 
     def _listen(self) -> socket.socket:
         """On the port that it had before, or on a free one."""
-        family = socket.AF_INET6 if ":" in self._options.host else socket.AF_INET
+        family = socket.AF_INET6 if ":" in self._host else socket.AF_INET
         try:
-            return socket.create_server((self._options.host, self._port), family=family)
+            return socket.create_server((self._host, self._port), family=family)
         except OSError:
-            return socket.create_server((self._options.host, 0), family=family)
+            return socket.create_server((self._host, 0), family=family)
 
     async def _recover(self) -> None:
         """Take over what this agent ran before it was killed."""

@@ -55,6 +55,8 @@ class ClusterOptions:
     work_dir: Path | None
     name_prefix: str
     master: MasterOptions
+    # Network namespaces for the agents, one each; none: all live in the keeper's.
+    networks: tuple[str, ...] = ()
     # Until what was killed is started again; None for never.
     restart_master_seconds: float | None = None
     restart_agents_seconds: float | None = None
@@ -248,6 +250,7 @@ class _Keeper:
             is_temporary=self._options.work_dir is None,
             total=self._options.master.total,
             attributes=self._options.master.attributes,
+            network=self._options.networks[agent.number - 1] if self._options.networks else None,
             namespace_problem=self._namespace_problem,
             is_restarted=bool(agent.agent_id),
             stored={key: one.descriptor for key, one in agent.store.entries.items()},
