@@ -101,7 +101,11 @@ def showing(bench: Bench, secret: str) -> list[str]:
     assert pids
     for pid in pids:
         for name in ("cmdline", "environ"):
-            content = Path(f"/proc/{pid}/{name}").read_bytes()
+            try:
+                content = Path(f"/proc/{pid}/{name}").read_bytes()
+            except OSError:
+                # A short-lived one has ended since.
+                continue
             # A real Mesos's secret is in the environment that the tests were started with.
             if secret.encode() in content.replace(f"ROUJIAMO_TEST_SECRET={secret}".encode(), b""):
                 found.append(f"{name} of {pid}: {content[:200]!r}")
