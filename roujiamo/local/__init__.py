@@ -4,7 +4,7 @@
 
 Processes, each the child of the one above it; each watches the one above by a socket and ends when that ends:
 
-    keeper     cluster    asyncio; starts the others, and again where told so; carries what agent and master say
+    keeper     keeper     asyncio; starts the others, and again where told so; carries what agent and master say
       master   master     asyncio; the state of `roujiamo.mesos.master` behind HTTP; one leads, others redirect to it
       agent    agent      asyncio; one for each host, in a UTS namespace with the host's name; serves its sandboxes
         executor          one for each task, one poll loop; subreaper of all that the task starts, and its killer

@@ -15,7 +15,8 @@ from typing import Any
 
 from roujiamo.errors import RoujiamoError, UsageError
 from roujiamo.local.arguments import DEFAULT_AGENTS, main_parser
-from roujiamo.local.cluster import ClusterOptions, run_cluster
+from roujiamo.local.cluster import run_cluster
+from roujiamo.local.keeper import ClusterOptions
 from roujiamo.local.master import MasterOptions
 from roujiamo.mesos.master.quantities import Quantities
 from roujiamo.mesos.master.state import Settings

@@ -30,6 +30,8 @@ class Run:
     acknowledged: int = 0
     executor_pid: int = 0
     link: Link | None = None
+    # A kill, with its grace in seconds, from before there was a link.
+    early_kill: float | None = None
 
     @property
     def key(self) -> tuple[str, str]:

@@ -39,6 +39,15 @@ def test_a_killed_task_is_terminated(master: Master) -> None:
         assert status["source"] == "SOURCE_EXECUTOR"
 
 
+def test_a_task_may_be_killed_before_it_runs(master: Master) -> None:
+    """The KILL on the heels of the ACCEPT is not lost, wherever the task is by then."""
+    name = unique("kill")
+    with master.framework() as framework:
+        framework.launch(name, "sleep 1000")
+        kill(framework, name)
+        assert framework.update(name)["state"] == "TASK_KILLED"
+
+
 def test_a_task_may_end_in_its_own_way_when_it_is_killed(master: Master) -> None:
     """However it ends, it was killed."""
     with master.framework() as framework:

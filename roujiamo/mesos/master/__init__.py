@@ -4,7 +4,7 @@ Used by the local cluster's masters only. What it answers is what a recorded Mes
 
     http_api          one HTTP request in, one response out
       scheduler_calls   a framework's calls (POST /api/v1/scheduler), their checks in the master's order
-        messages          JSON to the messages that the API knows, errors word for word
+        messages          JSON to the messages that the APIs know (schema), errors word for word
         validation        what a framework and a task must look like
         frameworks        SUBSCRIBE, disconnection, failover timeout, teardown
         accepting         ACCEPT and DECLINE
