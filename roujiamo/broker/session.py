@@ -41,6 +41,7 @@ from roujiamo.errors import (
     ProtocolError,
     RoujiamoError,
 )
+from roujiamo.mesos.offers import maintenance_start
 from roujiamo.mesos.task_states import TERMINAL_STATES
 from roujiamo.protocol import frames
 from roujiamo.protocol.handshake import FIRST_CONTACT, RESUME, SECRET_SIZE, Responder, identity
@@ -58,6 +59,9 @@ SILENCE_SECONDS = 45.0
 # TASK_RUNNING is sent at the fork; what is left is a Python start-up and a TCP connection.
 CALLBACK_SECONDS = 30.0
 GOODBYE_SECONDS = 6.0
+# What is missing is said when it changes; the list of ten thousand agents is some megabytes.
+EXPLAIN_SECONDS = 2.0
+AGENTS_SECONDS = 20.0
 DRIVER_RESTARTS = 3
 
 Notify = Callable[[dict[str, Any]], None]
@@ -109,6 +113,7 @@ class Session:
         self._tick: asyncio.TimerHandle | None = None
         self._last_trouble = ""
         self._agents: list[dict[str, Any]] | None = None
+        self._warnings: set[str] = set()
 
     # Life.
 
@@ -127,6 +132,8 @@ class Session:
             await self._start_driver()
             tasks.append(self._loop.create_task(self._follow_driver()))
             tasks.append(self._loop.create_task(self._keep_alive()))
+            if self._named is None:
+                tasks.append(self._loop.create_task(self._tell_the_wait()))
             failure = await self._ending
         except RoujiamoError as error:
             failure = error
@@ -211,6 +218,21 @@ class Session:
                 else:
                     host.send_frame(frames.PING, 0)
 
+    async def _tell_the_wait(self) -> None:
+        """Say what is missing as it changes, and look now and then whether the cluster has changed."""
+        told, asked_at = "", self._loop.time()
+        while not self._allocator.is_satisfied:
+            await asyncio.sleep(EXPLAIN_SECONDS)
+            if not self._targets or self._driver is None or self._last_trouble:
+                continue
+            if self._loop.time() - asked_at > AGENTS_SECONDS:
+                asked_at = self._loop.time()
+                self._driver.call("agents")
+            missing = self._allocator.explain(self._agents)
+            if missing != told and not self._allocator.is_satisfied:
+                told = missing
+                self._notify({"event": "progress", "phase": "offers", "text": missing})
+
     def _on_timeout(self) -> None:
         if not self._is_ready:
             missing = self._allocator.explain(self._agents) or self._last_trouble or "no offer came"
@@ -242,6 +264,8 @@ class Session:
             await self._on_subscribed(event)
         elif kind == "offers":
             self._apply(self._allocator.on_offers(event["offers"], self._loop.time()))
+        elif kind == "inverse_offers":
+            self._on_maintenance(event["inverse_offers"])
         elif kind == "rescind":
             self._apply(self._allocator.on_rescind(event["offer_id"], self._loop.time()))
         elif kind == "update":
@@ -307,7 +331,24 @@ class Session:
             return
         self._agents = agents
         if impossible and not self._is_ready and self._named is None:
-            self._notify({"event": "warning", "text": f"{impossible}; waiting in case that changes"})
+            self._warn(f"{impossible}; waiting in case that changes")
+
+    def _on_maintenance(self, inverse_offers: list[dict[str, Any]]) -> None:
+        """Tell the user that hosts of the session are to be maintained; the job goes on as long as it may."""
+        live = {host.agent_id: host for host in self.hosts.values() if host.state != LOST}
+        for offer in inverse_offers:
+            host = live.get(str(offer.get("agent_id", {}).get("value", "")))
+            if host is not None:
+                start = maintenance_start(offer)
+                self._warn(
+                    f"{host.name} is scheduled for maintenance {start}; until its task is ended the job goes on"
+                )
+
+    def _warn(self, text: str) -> None:
+        """Tell the owner something once."""
+        if text not in self._warnings:
+            self._warnings.add(text)
+            self._notify({"event": "warning", "text": text})
 
     async def _open_port(self, master_address: str) -> None:
         advertised = self.request.callback_address or address_towards(

@@ -210,7 +210,7 @@ class Framework:
     def on_event(self, subscription: Subscription, name: str, event: dict[str, Any]) -> None:
         """Runs in pymesos's I/O thread: only hands the event on, encoded where that takes time."""
         line = b""
-        if name in ("offers", "rescind", "update", "failure"):
+        if name in ("offers", "inverse_offers", "rescind", "update", "failure"):
             line = encode_line({"event": name, **event})
         self._inbox.put(partial(self._on_event, subscription, name, event, line), len(line) or SMALL_EVENT)
 

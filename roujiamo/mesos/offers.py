@@ -7,6 +7,7 @@ that names it, never an exception from deep inside.
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from datetime import datetime, timezone
 from typing import Any, TypeVar
 
 from roujiamo.errors import ProtocolError
@@ -58,6 +59,16 @@ def parse_offer(offer: JSON, role: str = UNRESERVED) -> Offer:
 def parse_agent(agent: JSON, role: str = UNRESERVED) -> Agent:
     """Read one element of the `slaves` list of GET /slaves, as a framework of `role` sees it."""
     return _checked(_read_agent, agent, role, "an agent in its /slaves")
+
+
+def maintenance_start(inverse_offer: JSON) -> str:
+    """Return when the maintenance of an inverse offer's agent begins, as "from 2020-11-30 12:00 UTC"."""
+    try:
+        start = int(inverse_offer["unavailability"]["start"]["nanoseconds"]) / 1e9
+        when = datetime.fromtimestamp(start, timezone.utc)
+    except (KeyError, TypeError, ValueError, OverflowError, OSError) as error:
+        raise ProtocolError(f"the master made an inverse offer that cannot be read: {error!r}") from error
+    return f"from {when:%Y-%m-%d %H:%M} UTC"
 
 
 def natural_order(hostname: str) -> tuple[tuple[int, int, str], ...]:

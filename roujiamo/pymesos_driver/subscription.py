@@ -153,7 +153,8 @@ class Subscription(_Driver):
         self._listener.on_event(self, "offers", {"offers": list(event["offers"])})
 
     def on_inverse_offers(self, event: dict[str, Any]) -> None:
-        """INVERSE_OFFERS: not answered, which Mesos takes for consent after a while."""
+        """INVERSE_OFFERS: the operator wants agents back. Not answered: a job can neither leave nor promise it."""
+        self._listener.on_event(self, "inverse_offers", {"inverse_offers": list(event["inverse_offers"])})
 
     def on_rescind(self, event: dict[str, Any]) -> None:
         """RESCIND."""

@@ -101,7 +101,9 @@ class HeldSession:
         event = happening.event
         if event["event"] in ("host_lost", "failed"):
             return self._lose(str(event["message"]))
-        if event["event"] == "command_failed":
+        if event["event"] == "warning":
+            self._progress.show(event)
+        elif event["event"] == "command_failed":
             self.failed_commands.append(event)
         elif event["event"] == "closed":
             self._is_closed = True

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import subprocess
+import time
 import urllib.request
 from collections import Counter
 from collections.abc import Iterator
@@ -13,7 +16,8 @@ import pytest
 from tests.jobs.conftest import Bench
 from tests.jobs.test_run import WHERE, hosts_of
 from tests.local.conftest import cluster
-from tests.support import real_mesos, scaled
+from tests.support import real_mesos, scaled, until
+from tests.support.scheduler import request as http_request
 
 
 class Placing:
@@ -106,3 +110,60 @@ def test_gpus_that_nobody_has_are_said_to_be_missing(placing: Placing) -> None:
     """An impossible request is told at once, and waited for until the time is up."""
     assert "no agent has 1 GPU" in placing.complaint("--gpus", "1")
     assert "no agent has 2 GPUs" in placing.complaint("--gpus-per-host", "2")
+
+
+@contextlib.contextmanager
+def maintained(placing: Placing, agent: dict[str, Any]) -> Iterator[None]:
+    """The agent is scheduled for maintenance in ten minutes, for the time of a with-block."""
+    machine = {"hostname": agent["hostname"], "ip": agent["pid"].partition("@")[2].rpartition(":")[0]}
+    unavailability = {
+        "start": {"nanoseconds": int((time.time() + 600) * 1e9)},
+        "duration": {"nanoseconds": 3_600_000_000_000},
+    }
+    window = {"machine_ids": [machine], "unavailability": unavailability}
+    try:
+        assert _schedule(placing.address, [window]) == 200
+        yield
+    finally:
+        assert _schedule(placing.address, []) == 200
+
+
+def _schedule(address: str, windows: list[dict[str, Any]]) -> int:
+    body = json.dumps({"windows": windows}).encode()
+    headers = {"Content-Type": "application/json"}
+    return http_request(address, "POST", "/master/maintenance/schedule", body, headers)[0]
+
+
+def test_an_agent_that_is_to_be_maintained_is_avoided_and_said_so(placing: Placing) -> None:
+    """A job that starts now would be ended there soon."""
+    agent = placing.agents[0]
+    with maintained(placing, agent):
+        assert agent["hostname"] not in placing.hosts("-N", "2")
+        assert "1 scheduled for maintenance" in placing.complaint("-N", "3")
+
+
+def test_a_running_job_is_told_that_its_host_is_to_be_maintained(placing: Placing, bench: Bench) -> None:
+    """The master makes an inverse offer; the user learns of it, and the job goes on."""
+    agent = placing.agents[0]
+    rank = ["sh", "-c", "echo up; read end; echo down"]
+    line = ["-N", "1", "--host", agent["hostname"], placing.address, *rank]
+    with bench.started(*line, stdin=subprocess.PIPE) as job:
+        until(lambda: "up" in job.output(), 30, "the rank's first word")
+        with maintained(placing, agent):
+            until(lambda: "is scheduled for maintenance from 20" in job.errors(), 15, "the user's being told")
+            job.process.stdin.write(b"go\n")
+            job.process.stdin.flush()
+            assert job.wait(30) == 0
+        assert "down" in job.output()
+
+
+def test_a_master_that_withdraws_held_offers_ends_no_wait(bench: Bench) -> None:
+    """--offer_timeout: what was held is offered again, and a gang that waits for a host that is in use gets it."""
+    with cluster("--agents", "3", "--offer-timeout", "0.4") as one:
+        first = ["-N", "1", "--exclusive", one.address, "sh", "-c", "echo up; sleep 4"]
+        with bench.started(*first) as job:
+            until(lambda: "up" in job.output(), 30, "the first job's start")
+            result = bench.ompirun("-N", "3", "--exclusive", "--timeout", "60", one.address, *WHERE)
+            assert result.status == 0, result.err
+            assert len(hosts_of(result.out)) == 3
+            assert job.wait(30) == 0
