@@ -9,7 +9,7 @@ from __future__ import annotations
 import secrets
 import socket
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 from typing import Any
 
@@ -28,7 +28,9 @@ from roujiamo.mesos.gang import (
 from roujiamo.mesos.resources import Resources
 from roujiamo.mesos.split import SlotPlan, plan_slots
 from roujiamo.mesos.taskinfo import (
+    DOCKER,
     Container,
+    RLimit,
     container_info,
     launch_operation,
     parse_rlimit,
@@ -40,6 +42,8 @@ from roujiamo.proxy.bootstrap import bootstrap_command
 from roujiamo.session.request import SessionRequest
 
 Call = Callable[..., None]
+
+MEMLOCK = "MEMLOCK"
 
 # How long Mesos keeps what is left of an accepted offer from us: we want nothing more of that agent.
 REFUSE_SECONDS = 5.0
@@ -70,6 +74,12 @@ class Allocation:
         self.allocator = GangAllocator(
             self._demand, role=request.role, hold_seconds=HOLD_SECONDS, now=now, random=random.random
         )
+
+    @property
+    def unlocks_memory(self) -> bool:
+        """True where the proxies are to lift the limit of locked memory: nobody has asked for one."""
+        limits = self._container.rlimits if self._container is not None else ()
+        return all(limit.name != MEMLOCK for limit in limits)
 
     def framework(self) -> dict[str, Any]:
         """Return the FrameworkInfo to subscribe with. Raises UsageError."""
@@ -182,6 +192,11 @@ def container_of(request: SessionRequest) -> Container | None:
     )
     if container in (Container(), Container(force_pull=True)):
         return None
+    if container.containerizer == DOCKER and all(limit.name != MEMLOCK for limit in container.rlimits):
+        # Docker's engine sets it for any user, and there is nothing that an agent would have to be prepared for. With
+        # the Mesos containerizer only the posix/rlimits isolator reads a limit, and an agent that does not run as root
+        # fails the task: there the proxies go as far as their hosts allow.
+        container = replace(container, rlimits=(*container.rlimits, RLimit(MEMLOCK)))
     # What the containerizer does not have is found before anything is asked of Mesos.
     container_info(container)
     return container

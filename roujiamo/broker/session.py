@@ -556,6 +556,7 @@ class Session:
             {
                 "reconnect_grace_seconds": self.request.reconnect_grace_seconds,
                 "silence_seconds": SILENCE_SECONDS,
+                "unlocks_memory": self._allocation.unlocks_memory,
             },
             self.request.prefix,
         )

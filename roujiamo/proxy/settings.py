@@ -18,9 +18,15 @@ MAX_COMMANDS = 1024.0
 
 
 class Settings:
-    """The numbers of one session; times in seconds."""
+    """What holds for one session; times in seconds. `unlocks_memory`: commands may lock as much as the host allows."""
 
-    __slots__ = ("kill_grace_seconds", "max_commands", "reconnect_grace_seconds", "silence_seconds")
+    __slots__ = (
+        "kill_grace_seconds",
+        "max_commands",
+        "reconnect_grace_seconds",
+        "silence_seconds",
+        "unlocks_memory",
+    )
 
     def __init__(self, given: "Mapping[str, object]") -> None:
         """`given`: the welcome's settings. What is not a positive number there is as if it were not."""
@@ -28,6 +34,7 @@ class Settings:
         self.max_commands = _number(given, "max_commands", MAX_COMMANDS)
         self.reconnect_grace_seconds = _number(given, "reconnect_grace_seconds", RECONNECT_GRACE_SECONDS)
         self.silence_seconds = _number(given, "silence_seconds", SILENCE_SECONDS)
+        self.unlocks_memory = given.get("unlocks_memory") is True
 
 
 def _number(given: "Mapping[str, object]", name: str, otherwise: float) -> float:

@@ -115,6 +115,8 @@ class Worker:
             raise SessionEnded("the broker sent no welcome", 1)
         welcome = json.loads(zlib.decompress(payload).decode())
         self.settings = Settings(welcome["settings"])
+        if self.settings.unlocks_memory:
+            _unlock_memory()
         self.broker.configure(bytes.fromhex(welcome["resume"]), self.settings)
         self._environment = environment.command_environment(
             environment.task_environment(),
@@ -276,6 +278,18 @@ def _raise_limit() -> None:
     wanted = WANTED_DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, WANTED_DESCRIPTORS)
     if soft != resource.RLIM_INFINITY and soft < wanted:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+def _unlock_memory() -> None:
+    """Fabrics register memory by locking it (RLIMIT_MEMLOCK): without a limit where that is allowed."""
+    hard = resource.getrlimit(resource.RLIMIT_MEMLOCK)[1]
+    for limit in (resource.RLIM_INFINITY, hard):
+        try:
+            resource.setrlimit(resource.RLIMIT_MEMLOCK, (limit, limit))
+            return
+        except (OSError, ValueError):
+            # Raising the hard limit takes CAP_SYS_RESOURCE (setrlimit(2)).
+            continue
 
 
 def _why_not_started(error: OSError) -> "tuple[int, str]":

@@ -94,3 +94,16 @@ def test_gpu_agents_are_offered_only_to_who_asks_for_gpus(gpus: float) -> None:
     """docs/gpu-support.md: without GPU_RESOURCES an agent with GPUs is not offered at all."""
     framework = Allocation(asked(gpus_per_process=gpus), "s", random.Random(1), 0.0).framework()
     assert ({"type": "GPU_RESOURCES"} in framework["capabilities"]) == bool(gpus)
+
+
+def test_locked_memory_has_no_limit_unless_one_is_asked_for() -> None:
+    """Fabrics lock what they register; `--rlimit memlock=...` is the user's word."""
+    docker = container_of(asked(containerizer="docker", image="mpi:1"))
+    assert docker is not None
+    assert docker.rlimits == (RLimit("MEMLOCK"),)
+    chosen = asked(containerizer="docker", image="mpi:1", rlimits=("memlock=1:2",))
+    limited = container_of(chosen)
+    assert limited is not None
+    assert limited.rlimits == (RLimit("MEMLOCK", 1, 2),)
+    assert Allocation(asked(), "s", random.Random(1), 0.0).unlocks_memory
+    assert not Allocation(chosen, "s", random.Random(1), 0.0).unlocks_memory

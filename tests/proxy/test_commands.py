@@ -346,3 +346,17 @@ def test_a_stopped_command_can_be_continued(host: Bench) -> None:
 
 def _state(pid: int) -> str:
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+
+
+def test_memory_may_be_locked_as_far_as_the_host_allows(make_bench: Callable[..., Bench]) -> None:
+    """Fabrics lock what they register: who may (CAP_SYS_RESOURCE) lifts the limit, others go up to the hard one."""
+    before = resource.getrlimit(resource.RLIMIT_MEMLOCK)
+    resource.setrlimit(resource.RLIMIT_MEMLOCK, (65536, before[1]))
+    try:
+        as_it_was, raised = (make_bench(settings={"unlocks_memory": each}).ready() for each in (False, True))
+    finally:
+        resource.setrlimit(resource.RLIMIT_MEMLOCK, before)
+    assert as_it_was.broker.run("ulimit -S -l").stdout == b"64\n"
+    soft, hard = raised.broker.run("ulimit -S -l; ulimit -H -l").stdout.decode().split()
+    assert soft == hard
+    assert soft in ("unlimited", str(before[1] // 1024))
