@@ -7,7 +7,6 @@ that names it, never an exception from deep inside.
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timezone
 from typing import Any, TypeVar
 
 from roujiamo.errors import ProtocolError
@@ -61,14 +60,15 @@ def parse_agent(agent: JSON, role: str = UNRESERVED) -> Agent:
     return _checked(_read_agent, agent, role, "an agent in its /slaves")
 
 
-def maintenance_start(inverse_offer: JSON) -> str:
-    """Return when the maintenance of an inverse offer's agent begins, as "from 2020-11-30 12:00 UTC"."""
-    try:
-        start = int(inverse_offer["unavailability"]["start"]["nanoseconds"]) / 1e9
-        when = datetime.fromtimestamp(start, timezone.utc)
-    except (KeyError, TypeError, ValueError, OverflowError, OSError) as error:
-        raise ProtocolError(f"the master made an inverse offer that cannot be read: {error!r}") from error
-    return f"from {when:%Y-%m-%d %H:%M} UTC"
+def maintenance_start(inverse_offer: JSON) -> float:
+    """Return when the maintenance of an inverse offer's agent begins, in seconds since the epoch."""
+    return _checked(
+        lambda offer, _: _seconds(offer["unavailability"]["start"]), inverse_offer, "", "an inverse offer"
+    )
+
+
+def _seconds(time_info: JSON) -> float:
+    return int(time_info["nanoseconds"]) / 1e9
 
 
 def natural_order(hostname: str) -> tuple[tuple[int, int, str], ...]:
