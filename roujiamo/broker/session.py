@@ -339,9 +339,9 @@ class Session:
         for offer in inverse_offers:
             host = live.get(str(offer.get("agent_id", {}).get("value", "")))
             if host is not None:
-                start = maintenance_start(offer)
+                start = time.strftime("%Y-%m-%d %H:%M %Z", time.localtime(maintenance_start(offer)))
                 self._warn(
-                    f"{host.name} is scheduled for maintenance {start}; until its task is ended the job goes on"
+                    f"{host.name} is scheduled for maintenance from {start}; until its task is ended the job goes on"
                 )
 
     def _warn(self, text: str) -> None:

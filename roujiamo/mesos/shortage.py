@@ -67,9 +67,10 @@ def waiting(
         # Held agents may all be right for the smaller shares: then it is a larger one that is missing.
         more = max(1, wanted - there)
         each = " each" if more > 1 else ""
+        alone = ", and used by nobody else" if demand.exclusive else ""
         sentences.append(
             f"{min(there, wanted - 1)} of {_hosts(wanted)} {_are(min(there, wanted - 1))} free;"
-            f" waiting for {_more_agents(more)} with {demand.size_of(max(shares))}{each}"
+            f" waiting for {_more_agents(more)} with {demand.size_of(max(shares))}{each}{alone}"
         )
     elif slots:
         there = min(held, slots)
