@@ -52,6 +52,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="agents are NAME1, ... (default: agent)",
     )
     size.add_argument(
+        "--names",
+        type=_names,
+        metavar="NAME,...",
+        help="the agents' hostnames, one each; a name may come again (instead of --name-prefix)",
+    )
+    size.add_argument(
         "--attributes",
         type=_attributes,
         default=[],
@@ -140,6 +146,10 @@ def _name(text: str) -> str:
     ):
         raise argparse.ArgumentTypeError(f"'{text}' is no beginning of a hostname")
     return text
+
+
+def _names(text: str) -> list[str]:
+    return [_name(name) for name in text.split(",")]
 
 
 def _port(text: str) -> int:

@@ -47,11 +47,11 @@ STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 class ClusterOptions:
     """What the command line chose."""
 
-    agents: int
     masters: int
     port: int
     work_dir: Path | None
-    name_prefix: str
+    # The agents' hostnames, which may be the same ones.
+    hostnames: tuple[str, ...]
     master: MasterOptions
     # Network namespaces for the agents, one each; none: all live in the keeper's.
     networks: tuple[str, ...] = ()
@@ -71,7 +71,7 @@ class Keeper:
         self._masters = masters
         self._leader: MasterPlace | None = None
         self._agents = [
-            AgentPlace(number, f"{options.name_prefix}{number}") for number in range(1, options.agents + 1)
+            AgentPlace(number, hostname) for number, hostname in enumerate(options.hostnames, start=1)
         ]
         self._namespace_problem: str | None = None
         self._has_said_problem = False
@@ -172,11 +172,15 @@ class Keeper:
 
     # Agents.
 
+    def _folder_of(self, agent: AgentPlace) -> str:
+        is_alone = self._options.hostnames.count(agent.hostname) == 1
+        return agent.hostname if is_alone else f"{agent.hostname}-{agent.number}"
+
     async def _start_agent(self, agent: AgentPlace) -> None:
         options = AgentOptions(
             hostname=agent.hostname,
             host=self._options.master.host,
-            work_dir=self._work_dir / agent.hostname,
+            work_dir=self._work_dir / self._folder_of(agent),
             is_temporary=self._options.work_dir is None,
             total=self._options.master.total,
             attributes=self._options.master.attributes,

@@ -56,11 +56,10 @@ def _options(arguments: argparse.Namespace) -> ClusterOptions:
         offer_timeout_seconds=arguments.offer_timeout,
     )
     return ClusterOptions(
-        agents=_agents(arguments.agents, len(arguments.netns)),
         masters=arguments.masters,
         port=arguments.port,
         work_dir=arguments.work_dir.absolute() if arguments.work_dir is not None else None,
-        name_prefix=arguments.name_prefix,
+        hostnames=_hostnames(arguments),
         networks=tuple(arguments.netns),
         master=MasterOptions(
             host=arguments.host,
@@ -74,6 +73,17 @@ def _options(arguments: argparse.Namespace) -> ClusterOptions:
         ready_fd=arguments.ready_fd,
         owner_fd=arguments.owner_fd,
     )
+
+
+def _hostnames(arguments: argparse.Namespace) -> tuple[str, ...]:
+    """Raises UsageError."""
+    networks, names = len(arguments.netns), arguments.names
+    if names is None:
+        agents = _agents(arguments.agents, networks)
+        return tuple(f"{arguments.name_prefix}{number}" for number in range(1, agents + 1))
+    if arguments.agents not in (None, len(names)) or networks not in (0, len(names)):
+        raise UsageError(f"{len(names)} --names and another number of --agents or --netns: give as many")
+    return tuple(names)
 
 
 def _agents(wanted: int | None, networks: int) -> int:
