@@ -63,6 +63,7 @@ GOODBYE_SECONDS = 6.0
 EXPLAIN_SECONDS = 2.0
 AGENTS_SECONDS = 20.0
 DRIVER_RESTARTS = 3
+FIRST_COMMAND_SECONDS = 3.0
 
 Notify = Callable[[dict[str, Any]], None]
 
@@ -107,6 +108,7 @@ class Session:
         self._failures: list[str] = []
         self._is_ready = False
         self._commands = 0
+        self._first_command = asyncio.Event()
         self._started_at = time.time()
         self._master = ""
         self._framework_id = ""
@@ -128,8 +130,8 @@ class Session:
             self._modules = carried_modules()
             self._welcome_for(b"")
             await self._shims.listen(self._folder.socket)
-            self._notify({"event": "listening", "socket": str(self._folder.socket)})
             await self._start_driver()
+            self._notify({"event": "listening", "socket": str(self._folder.socket)})
             tasks.append(self._loop.create_task(self._follow_driver()))
             tasks.append(self._loop.create_task(self._keep_alive()))
             if self._named is None:
@@ -142,6 +144,10 @@ class Session:
                 timer.cancel()
             for task in tasks:
                 task.cancel()
+        if failure is not None and self._named is not None and self._ending.done():
+            # The shim that had the session started is on its way to it, and is to hear the reason.
+            with contextlib.suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(self._first_command.wait(), FIRST_COMMAND_SECONDS)
         if failure is not None:
             self._notify({"event": "failed", "status": failure.exit_status, "message": str(failure)})
         await self._close(str(failure) if failure else "the session ended")
@@ -603,6 +609,7 @@ class Session:
 
     def _place(self, route: Route) -> None:
         """Find the route's host; one that is not ready yet makes it wait."""
+        self._first_command.set()
         if self._ending.done():
             failure = self._ending.result()
             route.acceptor_gone(255, str(failure or "the session has ended"))

@@ -24,7 +24,8 @@ from roujiamo.system.processes import Process, read_process
 from roujiamo.system.runtime_folder import sweep
 from roujiamo.system.session_client import SessionClient, current_user
 
-LISTEN_SECONDS = 30.0
+# A local cluster takes its time where it has many agents.
+LISTEN_SECONDS = 45.0
 MAX_HOSTFILE = 16 << 20
 SLOTS_VARIABLE = "ROUJIAMO_SLOTS"
 # How many there are is the launcher's to say, one by one.

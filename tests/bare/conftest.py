@@ -6,12 +6,14 @@ A bench runs commands in a temporary folder of their own, and afterwards nothing
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import re
 import shutil
 import subprocess
 import sys
 import tempfile
+import urllib.request
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -166,6 +168,12 @@ class Bench:
     def frameworks(self) -> list[str]:
         """The names of our active frameworks on the master."""
         return active_frameworks(self.master)
+
+
+def names_of(master: str) -> list[str]:
+    """The names of a master's agents."""
+    with urllib.request.urlopen(f"http://{master}/slaves", timeout=scaled(10)) as answer:
+        return sorted(each["hostname"] for each in json.load(answer)["slaves"])
 
 
 @contextlib.contextmanager

@@ -9,15 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.bare.conftest import MARKER, Bench, Launcher, bench_with
+from tests.bare.conftest import MARKER, Bench, Launcher, bench_with, names_of
 from tests.support import children_of, scaled, until
 
 FOREVER = ("sh", "-c", "echo started; sleep 100")
-
-
-def names_of(master: str) -> list[str]:
-    with urllib.request.urlopen(f"http://{master}/slaves", timeout=scaled(10)) as answer:
-        return sorted(each["hostname"] for each in json.load(answer)["slaves"])
 
 
 @pytest.mark.parametrize("count", [2, 3])
