@@ -7,7 +7,16 @@ from names. A dialect is a module-level `Dialect`; adding an MPI is adding a mod
 from __future__ import annotations
 
 from roujiamo.dialects import hydra, intel, open_mpi_4, open_mpi_5
-from roujiamo.dialects.dialect import AGENT, SHOWN_HOSTFILE, Dialect, LaunchHost, LaunchPlan, hostfiles
+from roujiamo.dialects.dialect import (
+    AGENT,
+    SHOWN_HOSTFILE,
+    Dialect,
+    LaunchHost,
+    LaunchPlan,
+    hostfiles,
+    ports_refusal,
+    variables_for_ranks,
+)
 
 KNOWN = (open_mpi_4.DIALECT, open_mpi_5.DIALECT, intel.DIALECT, hydra.DIALECT)
 
@@ -21,6 +30,8 @@ __all__ = [
     "environment_of_all",
     "find",
     "hostfiles",
+    "ports_refusal",
+    "variables_for_ranks",
 ]
 
 

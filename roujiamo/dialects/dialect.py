@@ -20,12 +20,14 @@ SHOWN_HOSTFILE = "hostfile"
 class LaunchHost:
     """One host as the launcher is told it: `name` (or a numeric alias), and how many processes it takes.
 
-    `shown`: the name for people and for other tools, "" where it is the same.
+    `shown`: the name for people and for other tools, "" where it is the same. `is_here`: the host's addresses and ports
+    are the launch host's own.
     """
 
     name: str
     slots: int
     shown: str = ""
+    is_here: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,6 +99,33 @@ class Dialect:
     def is_daemon(self, command: str) -> bool:
         """Tell whether a remote command starts this MPI's daemon."""
         return re.search(rf"(^|[\s/;\"]){re.escape(self.daemon)}($|[\s\"])", command) is not None
+
+
+def variables_for_ranks(ports: tuple[int, int]) -> dict[str, str]:
+    """Return what ranks must find in their own environment, which no mpiexec of MPICH or Intel MPI passes on.
+
+    The ports of UCX (its documentation, TCP_PORT_RANGE) and of libfabric's tcp provider (fi_tcp(7)).
+    """
+    low, high = map(str, ports)
+    return {
+        "UCX_TCP_PORT_RANGE": f"{low}-{high}",
+        "FI_TCP_PORT_LOW_RANGE": low,
+        "FI_TCP_PORT_HIGH_RANGE": high,
+    }
+
+
+def ports_refusal(plan: LaunchPlan) -> str | None:
+    """Refuse fewer ports than a host's daemon and ranks need, each of which listens on one at least."""
+    if plan.ports is None:
+        return None
+    low, high = plan.ports
+    needed = max(host.slots for host in plan.hosts) + 1
+    if high - low + 1 < needed:
+        return (
+            f"{low}-{high} (--mpi-ports) are fewer ports than the {needed} that the daemon and the processes of a host "
+            "listen on; give more, or leave it out"
+        )
+    return None
 
 
 def foreign_hosts(plan: LaunchPlan, arguments: Sequence[str], options: Sequence[str]) -> str | None:

@@ -39,8 +39,8 @@ def environment(plan: LaunchPlan) -> Mapping[str, str]:
         settings["OMPI_MCA_hwloc_base_binding_policy"] = "none"
     if plan.network is not None:
         settings["OMPI_MCA_oob_tcp_if_include"] = plan.network
-    if plan.ports is not None:
-        settings["OMPI_MCA_oob_tcp_dynamic_ipv4_ports"] = f"{plan.ports[0]}-{plan.ports[1]}"
+    for version in port_families(plan):
+        settings[f"OMPI_MCA_oob_tcp_dynamic_ip{version}_ports"] = port_range(plan)
     return {**settings, **for_ranks(plan)}
 
 
@@ -55,9 +55,35 @@ def for_ranks(plan: LaunchPlan) -> dict[str, str]:
     if plan.network is not None:
         settings["OMPI_MCA_btl_tcp_if_include"] = plan.network
     if plan.ports is not None:
-        settings["OMPI_MCA_btl_tcp_port_min_v4"] = str(plan.ports[0])
-        settings["OMPI_MCA_btl_tcp_port_range_v4"] = str(plan.ports[1] - plan.ports[0] + 1)
+        for version in port_families(plan):
+            settings[f"OMPI_MCA_btl_tcp_port_min_{version}"] = str(plan.ports[0])
+            settings[f"OMPI_MCA_btl_tcp_port_range_{version}"] = str(plan.ports[1] - plan.ports[0] + 1)
     return settings
+
+
+def port_families(plan: LaunchPlan) -> tuple[str, ...]:
+    """Return for which kinds of address the ports are said: none where `launch_host_refusal` says why not."""
+    return () if plan.ports is None or launch_host_refusal(plan) else ("v4", "v6")
+
+
+def port_range(plan: LaunchPlan) -> str:
+    """Return the ports as `LOW-HIGH`."""
+    assert plan.ports is not None
+    return f"{plan.ports[0]}-{plan.ports[1]}"
+
+
+def launch_host_refusal(plan: LaunchPlan) -> str | None:
+    """Refuse ports where the launch host is one of the hosts: mpiexec listens on every port that it is given.
+
+    Nothing is left there for the daemon and the ranks, which would wait for ever (orte/mca/oob/tcp, create_listen).
+    """
+    here = next((host for host in plan.hosts if host.is_here), None)
+    if plan.ports is None or here is None:
+        return None
+    return (
+        f"the mpiexec of Open MPI takes all ports of {port_range(plan)} (--mpi-ports) for itself, so none is left for "
+        f"host {here.shown or here.name}, which is this machine; leave --mpi-ports out, or that host"
+    )
 
 
 def concurrent(plan: LaunchPlan) -> int:
@@ -73,6 +99,7 @@ def refusal(plan: LaunchPlan, words: Sequence[str], variables: Mapping[str, str]
         agent_refusal(values, "rsh", ("plm_rsh_agent", "orte_rsh_agent", "pls_rsh_agent"))
         or width_refusal(plan, values, "plm_rsh", "routed_radix")
         or short_names_refusal(plan, values, "orte_keep_fqdn_hostnames")
+        or launch_host_refusal(plan)
         or foreign_hosts(plan, words, HOST_OPTIONS)
     )
 

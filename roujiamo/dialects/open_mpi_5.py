@@ -15,7 +15,10 @@ from roujiamo.dialects.open_mpi_4 import (
     arguments,
     concurrent,
     for_ranks,
+    launch_host_refusal,
     parameters,
+    port_families,
+    port_range,
     short_names_refusal,
     width_refusal,
 )
@@ -39,8 +42,8 @@ def environment(plan: LaunchPlan) -> Mapping[str, str]:
         settings["PRTE_MCA_hwloc_default_binding_policy"] = "none"
     if plan.network is not None:
         settings["PRTE_MCA_prte_if_include"] = plan.network
-    if plan.ports is not None:
-        settings["PRTE_MCA_oob_tcp_dynamic_ipv4_ports"] = f"{plan.ports[0]}-{plan.ports[1]}"
+    for version in port_families(plan):
+        settings[f"PRTE_MCA_oob_tcp_dynamic_ip{version}_ports"] = port_range(plan)
     return {**settings, **for_ranks(plan)}
 
 
@@ -59,6 +62,7 @@ def refusal(plan: LaunchPlan, words: Sequence[str], variables: Mapping[str, str]
         agent_refusal(values, "ssh", ("plm_ssh_agent", "pls_ssh_agent", "prte_ssh_agent"))
         or width_refusal(plan, values, "plm_ssh", "routed_radix")
         or short_names_refusal(plan, values, "prte_keep_fqdn_hostnames")
+        or launch_host_refusal(plan)
         or foreign_hosts(plan, words, HOST_OPTIONS)
     )
 

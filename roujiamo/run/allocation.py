@@ -36,6 +36,8 @@ def alloc(options: RunOptions) -> int:
         try:
             session.wait_until_ready()
             plan = launchers.launch_plan(session.request, launch, session.ready)
+            for caution in launchers.cautions(plan):
+                progress.say(0, caution)
             launchers.prepare_folder(plan)
             environment = launchers.launch_environment(None, plan, session.ready)
             hosts = [f"{host['name']} ({host['slots']})" for host in session.ready["hosts"]]

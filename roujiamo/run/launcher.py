@@ -14,7 +14,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Network
 from pathlib import Path
@@ -107,8 +107,8 @@ def shim_folder() -> str:
     return os.path.dirname(os.path.abspath(found))
 
 
-def launch_hosts(hosts: Sequence[Mapping[str, object]]) -> list[LaunchHost]:
-    """Return the hosts as the launcher is to be told them, given the session's (name, alias, slots).
+def launch_hosts(hosts: Sequence[Mapping[str, Any]], own_addresses: Container[str]) -> list[LaunchHost]:
+    """Return the hosts as the launcher is to be told them, given the session's (name, alias, slots, facts).
 
     A name is kept where the launcher can look it up and it means another machine; otherwise its numeric alias is
     taken: Open MPI runs ranks of a host that it takes for its own outside Mesos (open-mpi/ompi issue 13154), and names
@@ -121,7 +121,8 @@ def launch_hosts(hosts: Sequence[Mapping[str, object]]) -> list[LaunchHost]:
     for name, host in zip(names, hosts, strict=True):
         alias, slots = str(host["alias"]), int(str(host["slots"]))
         shown = alias if meanings[name] == OWN or not are_unique else name
-        launched.append(LaunchHost(name if meanings[name] == OTHER and are_unique else alias, slots, shown))
+        told = name if meanings[name] == OTHER and are_unique else alias
+        launched.append(LaunchHost(told, slots, shown, host["facts"].get("address") in own_addresses))
     return launched
 
 
@@ -171,8 +172,8 @@ def launch_plan(request: SessionRequest, options: LaunchOptions, ready: Mapping[
             [str(host["callback_address"]) for host in ready["hosts"]],
             [str(host["facts"].get("address", "")) for host in ready["hosts"]],
         )
-    return LaunchPlan(
-        hosts=launch_hosts(ready["hosts"]),
+    plan = LaunchPlan(
+        hosts=launch_hosts(ready["hosts"], {each.address for each in interfaces}),
         folder=request.folder,
         bind=request.exclusive,
         network=choice.network,
@@ -180,6 +181,10 @@ def launch_plan(request: SessionRequest, options: LaunchOptions, ready: Mapping[
         ports=options.ports,
         prefix=request.prefix,
     )
+    reason = dialects.ports_refusal(plan)
+    if reason is not None:
+        raise UsageError(reason)
+    return plan
 
 
 def own_interfaces() -> list[Interface]:
@@ -254,6 +259,14 @@ def refuse(launcher: Launcher, plan: LaunchPlan, arguments: Sequence[str]) -> No
         reason = launcher.dialect.refusal(plan, arguments, os.environ)
         if reason is not None:
             raise UsageError(reason)
+
+
+def cautions(plan: LaunchPlan) -> list[str]:
+    """Return a sentence for each thing that an mpiexec of one MPI or another will not be told in an allocation."""
+    reasons = {dialect.refusal(plan, (), {}) for dialect in dialects.KNOWN}
+    return [
+        f"{reason}; until then it is started without them" for reason in sorted(reasons - {None}, key=str)
+    ]
 
 
 def launch_line(

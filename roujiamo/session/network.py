@@ -36,17 +36,20 @@ def choose(interfaces: Iterable[Interface], own: Iterable[str], hosts: Sequence[
     """Return what to tell a launcher.
 
     `own`: the launch host's addresses to which the hosts have called back. `hosts`: the hosts' own. Nothing is said
-    where all is one machine, where the hosts came to several addresses, where an address is not IPv4, or where the
-    launch host's is on no interface of its own (a NAT).
+    where the hosts came to several addresses, where an address is not IPv4, or where the launch host's is on no
+    interface of its own (a NAT). Where all is one machine only its loopback interface is: Hydra tells its daemons the
+    launch host's name otherwise, which may mean nothing.
     """
     addresses = set(own)
     if len(addresses) != 1 or not hosts:
         return NOTHING
     (address,) = addresses
-    if not all(_is_ipv4(each) for each in (address, *hosts)) or ip_address(address).is_loopback:
+    if not all(_is_ipv4(each) for each in (address, *hosts)):
         return NOTHING
     for interface in interfaces:
         if interface.address == address:
+            if ip_address(address).is_loopback:
+                return Choice(None, interface.name)
             network = IPv4Network(f"{address}/{interface.bits}", strict=False)
             others = sorted({each for each in hosts if IPv4Address(each) not in network})
             if len(others) > MAX_LISTED:

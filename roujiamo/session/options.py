@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from roujiamo import dialects
 from roujiamo.errors import UsageError
 from roujiamo.mesos.constraints import parse_constraint
 from roujiamo.mesos.taskinfo import DOCKER as DOCKER_CONTAINERIZER
@@ -584,7 +585,11 @@ def session_request(
     Raises UsageError.
     """
     chosen = {field: value for field, value in values.items() if field in _SESSION_FIELDS}
-    chosen["environment"] = chosen_environment(chosen.get("environment", ()), environment)
+    for_ranks = dialects.variables_for_ranks(values["ports"]) if values.get("ports") else {}
+    chosen["environment"] = {
+        **for_ranks,
+        **chosen_environment(chosen.get("environment", ()), environment),
+    }
     return SessionRequest(**{**chosen, **fixed})
 
 

@@ -190,6 +190,27 @@ def test_the_network_and_the_ports_are_said_in_each_ones_words(name: str, expect
     assert not expected.keys() & dialect_of(name).environment(PLAN).keys()
 
 
+@pytest.mark.parametrize("name", ["Open MPI 4", "Open MPI 5"])
+def test_open_mpi_gets_no_ports_where_the_launch_host_is_a_host(name: str) -> None:
+    """Its mpiexec listens on all of them, and the daemon and the ranks beside it would wait for ever."""
+    here = [LaunchHost("agent1", 1), LaunchHost("198.51.100.2", 1, "agent2", is_here=True)]
+    told = dataclasses.replace(PLAN, hosts=here, ports=(4000, 4009))
+    refusal = dialect_of(name).refusal(told, [], {})
+    assert refusal is not None
+    assert "none is left for host agent2" in refusal
+    assert not [value for value in dialect_of(name).environment(told).values() if "4000" in value]
+    assert dialect_of(name).refusal(dataclasses.replace(told, ports=None), [], {}) is None
+    assert dialect_of(name).refusal(dataclasses.replace(told, hosts=HOSTS), [], {}) is None
+
+
+def test_fewer_ports_than_a_host_needs_are_refused() -> None:
+    """The daemon and each process listen on one at least."""
+    assert dialects.ports_refusal(dataclasses.replace(PLAN, ports=(4000, 4003))) is None
+    refusal = dialects.ports_refusal(dataclasses.replace(PLAN, ports=(4000, 4002)))
+    assert refusal is not None
+    assert "than the 4 that" in refusal
+
+
 @pytest.mark.parametrize(
     ("name", "command"),
     [

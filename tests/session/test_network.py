@@ -21,6 +21,11 @@ def test_hosts_behind_a_router_are_listed() -> None:
     assert choose(HERE, ["10.0.3.7"], ["10.0.3.8", "10.9.0.5"]) == Choice("10.0.3.0/24,10.9.0.5/32", "eth0")
 
 
+def test_on_one_machine_the_loopback_interface_is_enough() -> None:
+    """Hydra gives its daemons the machine's name otherwise, which may not resolve (in a container, mostly)."""
+    assert choose(HERE, ["127.0.0.1"], ["127.0.0.1", "127.0.0.1"]) == Choice(None, "lo")
+
+
 def test_too_many_hosts_behind_a_router_are_left_to_the_launcher() -> None:
     """An argument list of thousands of addresses helps nobody."""
     hosts = [f"10.9.{n // 250}.{n % 250 + 1}" for n in range(1000)]
@@ -30,7 +35,6 @@ def test_too_many_hosts_behind_a_router_are_left_to_the_launcher() -> None:
 @pytest.mark.parametrize(
     ("own", "hosts"),
     [
-        (["127.0.0.1"], ["127.0.0.1"]),
         (["10.0.3.7", "172.17.0.1"], ["10.0.3.8", "172.17.0.2"]),
         (["192.0.2.1"], ["10.0.3.8"]),
         (["fd00::1"], ["fd00::2"]),
@@ -40,7 +44,7 @@ def test_too_many_hosts_behind_a_router_are_left_to_the_launcher() -> None:
     ],
 )
 def test_nothing_is_said_where_nothing_is_certain(own: list[str], hosts: list[str]) -> None:
-    """One machine, two ways, a NAT, IPv6, or no answer: the launcher knows as much as we do."""
+    """Two ways, a NAT, IPv6, or no answer: the launcher knows as much as we do."""
     assert choose(HERE, own, hosts) == NOTHING
 
 

@@ -115,3 +115,14 @@ def test_defaults_are_those_of_the_request() -> None:
     request = SessionRequest(master="local")
     assert by_field["cpus_per_process"] == request.cpus_per_process
     assert by_field["timeout_seconds"] == request.timeout_seconds
+
+
+def test_the_ports_reach_the_ranks_of_mpis_that_pass_nothing_on() -> None:
+    """UCX and libfabric read them in each rank; what the user says goes before."""
+    values = {"ports": (4000, 4009), "environment": ("FI_TCP_PORT_LOW_RANGE=1", "MINE=2")}
+    assert session_request(values, {}, master="local").environment == {
+        "UCX_TCP_PORT_RANGE": "4000-4009",
+        "FI_TCP_PORT_LOW_RANGE": "1",
+        "FI_TCP_PORT_HIGH_RANGE": "4009",
+        "MINE": "2",
+    }
