@@ -21,13 +21,14 @@ class LaunchHost:
     """One host as the launcher is told it: `name` (or a numeric alias), and how many processes it takes.
 
     `shown`: the name for people and for other tools, "" where it is the same. `is_here`: the host's addresses and ports
-    are the launch host's own.
+    are the launch host's own. `interface`: its own name for the interface on which it called back, "" if not known.
     """
 
     name: str
     slots: int
     shown: str = ""
     is_here: bool = False
+    interface: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

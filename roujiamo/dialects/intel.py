@@ -1,7 +1,10 @@
 """Intel MPI's Hydra. Pure. Variables: Intel MPI Library Developer Reference, "Hydra Environment Variables".
 
-Its daemon `hydra_bstrap_proxy` may start those of further hosts (I_MPI_HYDRA_BRANCH_COUNT, -branch-count), through the
-agent on its own host's PATH.
+From 17 hosts on its daemons `hydra_bstrap_proxy` start one another (I_MPI_HYDRA_BRANCH_COUNT, -branch-count),
+through the agent on its own host's PATH.
+
+Its mpiexec passes its environment on to the ranks, and only an argument (-genvnone) stops that: in an allocation, where
+the user calls it, it is the user's to give.
 """
 
 from __future__ import annotations
@@ -32,6 +35,9 @@ def environment(plan: LaunchPlan) -> Mapping[str, str]:
         settings["I_MPI_PIN"] = "off"
     if plan.interface is not None:
         settings["I_MPI_HYDRA_IFACE"] = plan.interface
+        if any(host.interface not in ("", plan.interface) for host in plan.hosts):
+            # A daemon that starts others takes the launch host's name for its own interface: start all from here.
+            settings["I_MPI_HYDRA_BRANCH_COUNT"] = str(len(plan.hosts))
     if plan.ports is not None:
         settings["I_MPI_PORT_RANGE"] = f"{plan.ports[0]}:{plan.ports[1]}"
     return settings

@@ -122,7 +122,9 @@ def launch_hosts(hosts: Sequence[Mapping[str, Any]], own_addresses: Container[st
         alias, slots = str(host["alias"]), int(str(host["slots"]))
         shown = alias if meanings[name] == OWN or not are_unique else name
         told = name if meanings[name] == OTHER and are_unique else alias
-        launched.append(LaunchHost(told, slots, shown, host["facts"].get("address") in own_addresses))
+        facts = host["facts"]
+        is_here = facts.get("address") in own_addresses
+        launched.append(LaunchHost(told, slots, shown, is_here, facts.get("interface", "")))
     return launched
 
 

@@ -190,6 +190,16 @@ def test_the_network_and_the_ports_are_said_in_each_ones_words(name: str, expect
     assert not expected.keys() & dialect_of(name).environment(PLAN).keys()
 
 
+def test_intels_tree_is_flat_where_an_interface_has_other_names_on_the_hosts() -> None:
+    """Its daemons take the launch host's name for their own when they start others, and fail where they have none."""
+    intel = dialect_of("Intel MPI")
+    alike = [LaunchHost(f"agent{n}", 1, interface="eth0") for n in range(40)]
+    told = dataclasses.replace(PLAN, hosts=alike, interface="eth0")
+    assert "I_MPI_HYDRA_BRANCH_COUNT" not in intel.environment(told)
+    odd = dataclasses.replace(told, hosts=[*alike, LaunchHost("agent40", 1, interface="ens5")])
+    assert intel.environment(odd)["I_MPI_HYDRA_BRANCH_COUNT"] == "41"
+
+
 @pytest.mark.parametrize("name", ["Open MPI 4", "Open MPI 5"])
 def test_open_mpi_gets_no_ports_where_the_launch_host_is_a_host(name: str) -> None:
     """Its mpiexec listens on all of them, and the daemon and the ranks beside it would wait for ever."""
