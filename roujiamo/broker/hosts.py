@@ -187,15 +187,15 @@ class Host:
         if route is None:
             return
         try:
+            status = _failure(frame_type, payload)
             route.frame_from_acceptor(frame_type, payload)
         except ProtocolError as error:
-            route.acceptor_gone(255, f"the proxy on {self.name} broke the protocol: {error}")
-            self.send_frame(frames.CLOSE, number)
+            route.abort(255, f"the proxy on {self.name} broke the protocol: {error}")
             self._routes.pop(number, None)
             return
         if route.state == CLOSED:
             self._routes.pop(number, None)
-        elif status := _failure(frame_type, payload):
+        elif status:
             self.on_failed(self, route, status)
 
     def _receive_request(self, frame_type: int, number: int, payload: bytes) -> None:
@@ -213,7 +213,7 @@ class Host:
             route.frame_from_opener(frame_type, payload)
         except ProtocolError as error:
             log.warning("%s: %s", self.name, error)
-            route.acceptor_gone(255, f"the request broke the protocol: {error}")
+            route.abort(255, f"the request broke the protocol: {error}")
         if route.state == CLOSED:
             del self._opened[number]
 
@@ -269,9 +269,12 @@ def _live(routes: dict[int, Route]) -> dict[int, Route]:
 
 
 def _failure(frame_type: int, payload: bytes) -> int:
-    """Return the status, as a shell gives it, with which a frame says that a command failed; else 0."""
+    """Return the status, as a shell gives it, with which a frame says that a command failed; else 0.
+
+    Raises ProtocolError where the frame is not well formed.
+    """
     if frame_type == frames.EXIT_STATUS:
         return frames.unpack_u32(payload)
     if frame_type == frames.EXIT_SIGNAL:
-        return 128 + frames.SIGNAL_NUMBERS.get(unpack_fields(payload)[0], 0)
+        return 128 + frames.SIGNAL_NUMBERS.get(unpack_fields(payload, at_least=2)[0], 0)
     return 0

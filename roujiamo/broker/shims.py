@@ -62,7 +62,7 @@ class ShimConnection(asyncio.Protocol):
         except ProtocolError as error:
             log.warning("a shim broke the protocol: %s", error)
             if self._route is not None:
-                self._route.opener_gone()
+                self._route.abort(255, f"the request broke the protocol: {error}")
             self.close()
 
     def _receive(self, frame_type: int, channel: int, payload: bytes) -> None:
@@ -80,7 +80,7 @@ class ShimConnection(asyncio.Protocol):
     def _control(self, payload: bytes) -> None:
         try:
             request = json.loads(payload)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise ProtocolError("a request that is no JSON") from error
         if not isinstance(request, dict):
             raise ProtocolError("a request that is no JSON object")

@@ -83,7 +83,7 @@ class Route:
         acceptor.send_frame(OPEN, number, pack_fields(VERSION, self.host, self.command, token, window))
 
     def frame_from_opener(self, frame_type: int, payload: bytes) -> None:
-        """Check a frame of the opener and pass it on. Raises ProtocolError; then `abort` both sides."""
+        """Check a frame of the opener and pass it on. Raises ProtocolError; `abort` then."""
         if self.state == CLOSED:
             return
         self._check(ACCEPTOR, self.state, frame_type)
@@ -97,7 +97,7 @@ class Route:
             self.state = CLOSED
 
     def frame_from_acceptor(self, frame_type: int, payload: bytes) -> None:
-        """Check a frame of the acceptor and pass it on. Raises ProtocolError; then `abort` both sides."""
+        """Check a frame of the acceptor and pass it on. Raises ProtocolError; `abort` then."""
         if self.state == CLOSED:
             return
         self._check(OPENER, OPENING if self.state == REQUESTED else self.state, frame_type)
@@ -126,6 +126,13 @@ class Route:
             self.opener.send_frame(
                 OPEN_FAILURE if refused else CLOSE, self.opener_number, encode_reason(status, sentence)
             )
+
+    def abort(self, status: int, sentence: str) -> None:
+        """A side broke the rules: the command is to be ended, and its opener told why."""
+        if self.state != CLOSED:
+            if self.acceptor is not None:
+                self.acceptor.send_frame(CLOSE, self.acceptor_number)
+            self.acceptor_gone(status, sentence)
 
     @staticmethod
     def _check(role: str, state: str, frame_type: int) -> None:

@@ -16,7 +16,7 @@ import struct
 
 from roujiamo.errors import ProtocolError
 from roujiamo.protocol.channel import CLOSED
-from roujiamo.protocol.frames import CLOSE, INITIAL_WINDOW, MAX_COMMAND, OPEN, Decoder, encode
+from roujiamo.protocol.frames import INITIAL_WINDOW, MAX_COMMAND, OPEN, Decoder, encode
 from roujiamo.protocol.route import Route
 from roujiamo.proxy.command import RESERVED_DESCRIPTORS
 from roujiamo.proxy.log import say
@@ -205,8 +205,7 @@ class ShimConnection:
 
     def _refuse(self, error: ProtocolError) -> None:
         if self._route is not None:
-            self._route.acceptor_gone(255, str(error))
-            self._host.send_frame(CLOSE, self._number)
+            self._route.abort(255, str(error))
         else:
             self._close()
 
