@@ -94,7 +94,7 @@ def decode_open(payload: bytes) -> "tuple[bytes, bytes, bytes, int]":
     if version != VERSION:
         raise ProtocolError(
             "the peer speaks version %s of the protocol, this side %s; install the same roujiamo on both"
-            % (ascii(version.decode("latin-1")), VERSION.decode())
+            % (ascii(version[:20].decode("latin-1")), VERSION.decode())
         )
     if not host or len(host) > 255:
         raise ProtocolError("a request names no host, or one of more than 255 bytes")
