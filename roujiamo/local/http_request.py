@@ -88,7 +88,8 @@ class RequestParser:
         end = self._buffer.find(b"\r\n\r\n", max(0, self._scanned - 3))
         if end < 0 or end > self._max_head:
             self._scanned = len(self._buffer)
-            if self._scanned > self._max_head:
+            # The end itself may still be half in: a head is too long at the same byte however the stream is cut.
+            if self._scanned > self._max_head + 3:
                 raise BadRequest(431, f"The request's headers are longer than {self._max_head} bytes.")
             return False
         lines = bytes(self._buffer[:end]).decode("latin-1").split("\r\n")
