@@ -95,6 +95,63 @@ def test_calls_without_a_stream_are_forbidden_while_a_framework_is_away(master: 
         assert framework.call("TEARDOWN") == (403, b"Framework is not subscribed")
 
 
+def test_a_framework_that_comes_back_may_change_its_name_but_not_what_its_tasks_rest_on(
+    master: Master,
+) -> None:
+    """User and checkpointing stay what they were, silently; another principal is refused, and the old stream lives."""
+    with (
+        master.framework(failover_timeout=60) as first,
+        master.framework(
+            id=first.id, name="another", user="nobody", checkpoint=True, failover_timeout=60
+        ) as second,
+    ):
+        known = master.state_of(first.id["value"])
+        assert known is not None
+        assert (known["name"], known["user"], known["checkpoint"]) == ("another", "root", False)
+        if master.credentials is None:
+            with master.framework(id=first.id, principal="somebody", failover_timeout=60) as other:
+                message = "Changing framework's principal is not allowed."
+                assert other.events == [{"type": "ERROR", "error": {"message": message}}]
+        assert second.call("REVIVE") == (202, b"")
+
+
+FIXED = {
+    "user": (
+        "nobody",
+        "Updating 'FrameworkInfo.user' is unsupported; attempted to update from 'root' to 'nobody'",
+    ),
+    "checkpoint": (
+        True,
+        "Updating 'FrameworkInfo.checkpoint' is unsupported; attempted to update from 'false' to 'true'",
+    ),
+}
+
+
+def test_an_update_may_not_change_what_its_tasks_rest_on(master: Master) -> None:
+    with master.framework(failover_timeout=60) as framework:
+
+        def update(info: dict[str, Any]) -> tuple[int, bytes]:
+            return framework.call("UPDATE_FRAMEWORK", update_framework={"framework_info": info})
+
+        whole = {**framework.info, "id": framework.id}
+        for field, (value, message) in FIXED.items():
+            expected = f"FrameworkInfo update is not valid: {message}".encode()
+            assert update({**whole, field: value}) == (400, expected)
+        assert update({**whole, "roles": ["x"]}) == (
+            400,
+            (
+                b"Supplied FrameworkInfo is not valid: 'FrameworkInfo.roles' must not be set when the framework is not "
+                b"MULTI_ROLE capable"
+            ),
+        )
+        differs = "'framework_id' differs from 'update_framework.framework_info.id'"
+        assert update(framework.info) == (400, f"Failed to validate scheduler::Call: {differs}".encode())
+        assert update({**whole, "name": "another", "failover_timeout": 61.0}) == (200, b"")
+        known = master.state_of(framework.id["value"])
+        assert known is not None
+        assert (known["name"], known["failover_timeout"]) == ("another", 61.0)
+
+
 def test_an_id_of_ones_own_is_taken(master: Master) -> None:
     """As a new master takes a framework that it does not know (a master's failover)."""
     name = unique("my-own-id")

@@ -22,7 +22,13 @@ from roujiamo.mesos.master.state import (
     MasterState,
     ToAgent,
 )
-from roujiamo.mesos.master.validation import capabilities_of, framework_problem, roles_of
+from roujiamo.mesos.master.validation import (
+    capabilities_of,
+    framework_problem,
+    principal_change,
+    roles_of,
+    update_problem,
+)
 
 # What the recorded master was.
 VERSION = "1.11.0"
@@ -34,12 +40,14 @@ def subscribe(state: MasterState, call: dict[str, Any], principal: str | None, n
     stream_id = state.new_uuid()
     framework_id = info.get("id", {}).get("value", "")
     problem = framework_problem(info)
+    framework = state.frameworks.get(framework_id)
     if problem is None and framework_id in state.completed_frameworks:
         problem = "Framework has been removed"
+    if problem is None and framework is not None:
+        problem = principal_change(framework.info, info)
     if problem is not None:
         _refuse(state, stream_id, problem)
         return stream_id
-    framework = state.frameworks.get(framework_id)
     if framework is None:
         framework = Framework(
             id=framework_id or state.new_framework_id(),
@@ -51,6 +59,13 @@ def subscribe(state: MasterState, call: dict[str, Any], principal: str | None, n
         )
         state.frameworks[framework.id] = framework
     else:
+        # Whatever it says: these two never change (recorded).
+        info = {
+            **info,
+            **{key: value for key, value in framework.info.items() if key in ("user", "checkpoint")},
+        }
+        if "checkpoint" not in framework.info:
+            info.pop("checkpoint", None)
         framework.reregistered_at = now
         framework.is_recovered = False
         if framework.stream_id is not None:
@@ -90,8 +105,8 @@ def update_framework(
     state: MasterState, framework: Framework, call: dict[str, Any], now: float
 ) -> str | None:
     """UPDATE_FRAMEWORK: take a new FrameworkInfo, or return what is wrong with it."""
-    info = {**call["framework_info"], "id": {"value": framework.id}}
-    problem = framework_problem(info)
+    info = call["framework_info"]
+    problem = update_problem(framework.info, info)
     if problem is not None:
         return problem
     _update(framework, info, call.get("suppressed_roles", []))

@@ -57,6 +57,10 @@ def call_problem(call: dict[str, Any], principal: str | None) -> str | None:
         return "Expecting 'framework_id' to be present"
     if needed is not None and needed not in call:
         return f"Expecting '{needed}' to be present"
+    if kind == "UPDATE_FRAMEWORK" and call["framework_id"] != call["update_framework"]["framework_info"].get(
+        "id"
+    ):
+        return "'framework_id' differs from 'update_framework.framework_info.id'"
     if kind == "ACKNOWLEDGE" and not is_uuid(decode_bytes(call["acknowledge"]["uuid"])):
         return "Not a valid UUID"
     return None
@@ -91,6 +95,29 @@ def framework_problem(info: dict[str, Any]) -> str | None:
     if abs(timeout) > MAX_SECONDS:
         return f"The framework failover_timeout ({timeout:g}) is invalid"
     return None
+
+
+def principal_change(old: dict[str, Any], new: dict[str, Any]) -> str | None:
+    """What is wrong with a known framework's new FrameworkInfo, also where it subscribes again."""
+    if old.get("principal", "") != new.get("principal", ""):
+        return "Changing framework's principal is not allowed."
+    return None
+
+
+def update_problem(old: dict[str, Any], new: dict[str, Any]) -> str | None:
+    """What is wrong with the FrameworkInfo of an UPDATE_FRAMEWORK."""
+    if problem := framework_problem(new):
+        return f"Supplied FrameworkInfo is not valid: {problem}"
+    problem = principal_change(old, new)
+    for field, otherwise in (("user", ""), ("checkpoint", False)):
+        before, after = old.get(field, otherwise), new.get(field, otherwise)
+        if problem is None and before != after:
+            shown = [str(one).lower() if isinstance(one, bool) else one for one in (before, after)]
+            problem = (
+                f"Updating 'FrameworkInfo.{field}' is unsupported; attempted to update from '{shown[0]}' to "
+                f"'{shown[1]}'"
+            )
+    return f"FrameworkInfo update is not valid: {problem}" if problem is not None else None
 
 
 def capabilities_of(info: dict[str, Any]) -> frozenset[str]:
