@@ -22,7 +22,7 @@ import time
 from roujiamo.errors import RoujiamoError, SessionGone
 from roujiamo.protocol.rsh import Invocation, show
 from roujiamo.shim.launcher import Launcher, read_start
-from roujiamo.shim.session import NobodyThere, SettingError, connect
+from roujiamo.shim.session import NobodyThere, SettingError, check_owner, connect
 from roujiamo.shim.signals import SignalPipe, Stopped
 from roujiamo.system.private_folder import choose_folder, make_private
 
@@ -100,7 +100,10 @@ class LaunchersSession:
             posix.close(lock)
 
     def _connect(self) -> _socket.socket:
-        return connect(self._address, self._signals, self._timeout_seconds)
+        connection = connect(self._address, self._signals, self._timeout_seconds)
+        # Nobody has named this address: in a shared temporary folder another user may have made it first.
+        check_owner(connection, self._address)
+        return connection
 
     # The lock
 

@@ -93,11 +93,12 @@ def connect(address: bytes, signals: SignalPipe, timeout_seconds: float) -> _soc
         if poll.poll(RETRY_MILLISECONDS):
             raise Stopped(128 + signals.take()[0])
     if address[:1] == b"\0":
-        _check_owner(connection, address)
+        check_owner(connection, address)
     return connection
 
 
-def _check_owner(connection: _socket.socket, address: bytes) -> None:
+def check_owner(connection: _socket.socket, address: bytes) -> None:
+    """Raise ProtocolError where another user than this one, or root, listens at `address`."""
     credentials = connection.getsockopt(_socket.SOL_SOCKET, _socket.SO_PEERCRED, 12)
     owner = int.from_bytes(credentials[4:8], sys.byteorder)
     if owner not in (0, posix.geteuid()):

@@ -1,14 +1,16 @@
 """`roujiamo-rsh HOST COMMAND` with only ROUJIAMO_MASTER, and the settings that size a session without a wrapper."""
 
 import os
+import shutil
 import signal
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
 from tests.bare.conftest import ROOT, Bench, bench_with, names_of
-from tests.support import children_of, python36, requires_python36, until
+from tests.support import children_of, python36, requires_python36, running, until
 
 
 def test_by_hand_the_host_is_had_for_one_command(master: str) -> None:
@@ -77,6 +79,41 @@ def test_an_interpreter_that_is_too_old_to_start_a_session_says_so(bench_by_hand
     assert result.status == 255
     assert "a session needs 3.10 or newer" in result.err
     assert len(result.err.splitlines()) == 1, result.err
+
+
+PLANTER = """
+import os, socket, sys
+os.seteuid(65534)
+s = socket.socket(socket.AF_UNIX)
+folder = sys.argv[1]
+os.mkdir(folder)
+start = open(f"/proc/{sys.argv[2]}/stat").read().rpartition(")")[2].split()[19]
+os.mkdir(f"{folder}/{sys.argv[2]}-{int(start) & 0xFFFFFFFF:08x}")
+s.bind(f"{folder}/{sys.argv[2]}-{int(start) & 0xFFFFFFFF:08x}/socket")
+s.listen()
+os.chmod(s.getsockname(), 0o777)
+print("planted", flush=True)
+s.accept()[0].recv(1)
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can take another user's name")
+def test_a_session_that_another_user_has_planted_is_refused(bench_by_hand: Bench) -> None:
+    """The name of a launcher's session can be guessed, and the temporary folder is everybody's."""
+    bench_by_hand.folder.chmod(0o777)
+    launcher = bench_by_hand.folder / "mpiexec"
+    launcher.write_text("#!/bin/sh\nread go\nroujiamo-rsh agent1 true\necho status $?\n")
+    launcher.chmod(0o755)
+    with bench_by_hand.started(str(launcher), stdin=subprocess.PIPE) as started:
+        place = [str(bench_by_hand.folder / f"roujiamo-{os.geteuid()}"), str(started.pid)]
+        with running([sys.executable, "-c", PLANTER, *place], ready="planted"):
+            stdin = started.process.stdin
+            assert stdin is not None
+            stdin.write(b"go\n")
+            stdin.flush()
+            started.wait_for_line("status 255")
+        assert "belongs to the user 65534, who is not you" in started.errors()
+    shutil.rmtree(place[0])
 
 
 LAUNCHER = f"""#!{sys.executable}

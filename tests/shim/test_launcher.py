@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from roujiamo.shim.launcher import Launcher, read_start
 from tests.shim.session import RSH, environment_of
 from tests.support import is_alive, running, until
 
@@ -110,3 +111,26 @@ def test_a_launcher_behind_a_link_is_known_by_its_program(server: str, tmp_path:
         launcher.process.send_signal(signal.SIGKILL)
         launcher.wait()
         until(lambda: not is_alive(shim), what="the shim's end")
+
+
+def test_scripts_between_it_and_its_launcher_change_nothing(server: str, tmp_path: Path, python: str) -> None:
+    """Sites wrap agents in scripts; the one that ends first is not always the shim's parent."""
+    wrapper = tmp_path / "agent.sh"
+    wrapper.write_text(f'#!/bin/sh\n"{RSH}" "$@"\n:\n')
+    wrapper.chmod(0o755)
+    argv = [*parent_called("mpiexec", tmp_path), "sh", "-c", f'{wrapper} "$@"; :', "sh"]
+    argv += ["host", f"echo $$ >{tmp_path}/pid; echo ready; exec sleep 1000"]
+    with running(argv, ready="ready", environment=environment_of(server, python)) as launcher:
+        launcher.process.kill()
+        launcher.wait()
+        until(lambda: not is_alive(int((tmp_path / "pid").read_text())), what="the command's end")
+
+
+def test_a_pid_that_is_another_process_now_is_no_launcher() -> None:
+    """A pid is only a number that is used again."""
+    start = read_start(os.getpid())
+    launcher = Launcher(os.getpid(), start)
+    assert not launcher.is_gone()
+    os.close(launcher.descriptor)
+    assert Launcher(os.getpid(), start + 1).is_gone()
+    assert Launcher(os.getpid(), start + 1).descriptor == -1

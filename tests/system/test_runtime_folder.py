@@ -1,5 +1,6 @@
 """The folder of sessions: nobody else's, and swept of what dead brokers left."""
 
+import fcntl
 import os
 import subprocess
 import sys
@@ -93,3 +94,50 @@ def test_the_last_session_takes_the_empty_folder_with_it(chosen: Path) -> None:
     second = SessionFolder(folder / "second")
     assert chosen.stat().st_mode & 0o777 == 0o700
     second.remove()
+
+
+def test_a_folder_that_a_killed_broker_left_is_taken_over(chosen: Path) -> None:
+    """A launcher's session has one name: the next broker of that launcher finds the dead one's things there."""
+    folder = runtime_folder() / "77-0000beef"
+    folder.mkdir(mode=0o700)
+    for name in ("lock", "socket", "log"):
+        (folder / name).write_text("left")
+    held = SessionFolder(folder)
+    assert [each.name for each in folder.iterdir()] == ["lock"]
+    held.remove()
+    assert not folder.exists()
+
+
+def test_a_folder_that_a_shim_has_made_is_taken_over(chosen: Path) -> None:
+    """It is the lock under which the session is started."""
+    folder = runtime_folder() / "77-0000beef"
+    folder.mkdir(mode=0o700)
+    held = SessionFolder(folder)
+    assert (folder / "lock").exists()
+    held.remove()
+
+
+def test_a_living_brokers_folder_is_not_taken(chosen: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two brokers in one place would each answer for half of the shims."""
+    monkeypatch.setattr("roujiamo.system.runtime_folder._TAKE_OVER_SECONDS", 0.1)
+    folder = runtime_folder() / "77-0000beef"
+    held = SessionFolder(folder)
+    (folder / "socket").touch()
+    with pytest.raises(RoujiamoError, match="in use by another broker"):
+        SessionFolder(folder)
+    assert (folder / "socket").exists()
+    held.remove()
+
+
+def test_a_sweep_spares_a_session_that_is_being_started(chosen: Path) -> None:
+    """The shim that starts it holds the folder locked, and there is no broker yet."""
+    folder = runtime_folder() / "77-0000beef"
+    folder.mkdir(mode=0o700)
+    (folder / "lock").touch()
+    place = os.open(folder, os.O_RDONLY)
+    fcntl.flock(place, fcntl.LOCK_EX)
+    sweep(chosen)
+    assert folder.exists()
+    os.close(place)
+    sweep(chosen)
+    assert not folder.exists()
