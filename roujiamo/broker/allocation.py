@@ -91,6 +91,7 @@ class Allocation:
             # Where an operator finds who waits for the tasks.
             hostname=socket.gethostname(),
             labels={"roujiamo.session": self._session},
+            failover_timeout_seconds=self._request.failover_timeout_seconds,
             wants_gpus=self._demand.wants_gpus,
         )
 

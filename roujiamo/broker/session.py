@@ -114,6 +114,7 @@ class Session:
         self._framework_id = ""
         self._tick: asyncio.TimerHandle | None = None
         self._last_trouble = ""
+        self._absence: asyncio.TimerHandle | None = None
         self._agents: list[dict[str, Any]] | None = None
         self._warnings: set[str] = set()
 
@@ -187,8 +188,9 @@ class Session:
             f"{host.name} was out of reach at the end: its agent, its task or the way to it was lost"
             for host in away
         ]
-        if self._tick is not None:
-            self._tick.cancel()
+        for timer in (self._tick, self._absence):
+            if timer is not None:
+                timer.cancel()
         if self._named is not None:
             self._named.close(reason)
         for host in self.hosts.values():
@@ -282,8 +284,18 @@ class Session:
             self._on_error(event)
         elif kind == "disconnected":
             self._note_trouble(str(event.get("reason", "the master is out of reach")))
+            if self._absence is None:
+                seconds = self.request.failover_timeout_seconds
+                self._absence = self._loop.call_later(seconds, self._on_long_absence)
         elif kind == "driver_ended":
             await self._on_driver_ended()
+
+    def _on_long_absence(self) -> None:
+        """The ranks need no master; but one that has lost us, and not we it, ends their tasks about now."""
+        if self._is_ready:
+            seconds = self.request.failover_timeout_seconds
+            text = f"no master for {seconds:g} s (--failover-timeout), so Mesos may end the tasks: {self._last_trouble}"
+            self._notify({"event": "warning", "text": text})
 
     def _note_trouble(self, sentence: str, phase: str = "subscribe") -> None:
         self._last_trouble = sentence
@@ -293,6 +305,9 @@ class Session:
 
     async def _on_subscribed(self, event: dict[str, Any]) -> None:
         self._last_trouble = ""
+        if self._absence is not None:
+            self._absence.cancel()
+            self._absence = None
         if self._named is not None:
             self._named.trouble = ""
         self._driver_restarts = 0

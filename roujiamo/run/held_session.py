@@ -112,7 +112,8 @@ class HeldSession:
             if not event["clean"]:
                 self._progress.say(
                     0,
-                    "the master did not confirm the end of the framework; it removes it by itself within a minute",
+                    "the master did not confirm the end of the framework; it removes it by itself within "
+                    f"{self.request.failover_timeout_seconds:g} s (--failover-timeout)",
                 )
         return False
 

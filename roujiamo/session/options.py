@@ -355,6 +355,15 @@ OPTIONS = (
         help="file or pipe with the principal's secret, or a Mesos credential (default: $ROUJIAMO_SECRET)",
     ),
     Option(
+        field="failover_timeout_seconds",
+        flags=("--failover-timeout",),
+        variable="ROUJIAMO_FAILOVER_TIMEOUT",
+        metavar="SECONDS",
+        read=read_seconds,
+        group=MESOS,
+        help="how long a master keeps the tasks when it has lost us",
+    ),
+    Option(
         field="image",
         flags=("--image", "--docker_image"),
         variable="ROUJIAMO_IMAGE",

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from roujiamo.errors import UsageError
+from roujiamo.mesos.framework_info import FAILOVER_TIMEOUT_SECONDS
 
 # Agents give a command executor 32 MB of the task's own; a daemon, the proxy and /dev/shm segments need the rest.
 DEFAULT_OVERHEAD_MEM = 128.0
@@ -75,6 +76,7 @@ class SessionRequest:
     environment: dict[str, str] = field(default_factory=dict, repr=False)
     timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS
     reconnect_grace_seconds: float = DEFAULT_RECONNECT_GRACE_SECONDS
+    failover_timeout_seconds: float = FAILOVER_TIMEOUT_SECONDS
     callback_address: str | None = None
     callback_ports: tuple[int, int] | None = None
     verbosity: int = 0

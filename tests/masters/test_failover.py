@@ -99,9 +99,13 @@ def test_a_job_does_not_notice_that_its_master_is_killed_and_comes_back(bench: B
 
 
 def test_a_job_may_end_while_there_is_no_master(bench: Bench) -> None:
-    """Its result counts; what the next master is told of the framework ends by its failover timeout, which is said."""
-    with cluster("--restart-master", "1000") as one, job(bench, one.address) as run:
+    """Its result counts. That no master comes back is said after the failover timeout, and what it means at the end."""
+    with (
+        cluster("--restart-master", "1000") as one,
+        job(bench, one.address, "--failover-timeout", "0.5") as run,
+    ):
         kill_master(one)
+        until(lambda: "no master for 0.5 s (--failover-timeout)" in run.errors(), 20, "a word about it")
         (bench.folder / "stop").touch()
         assert run.wait(60) == 0
         (bench.folder / "stop").unlink()
@@ -192,6 +196,25 @@ def test_a_job_whose_host_is_lost_ends_by_itself_and_says_which(bench: Bench, re
         )
         assert not re.search(r"^roujiamo: .*agent2", run.errors(), re.MULTILINE)
         is_over(one.address, framework_id)
+
+
+def test_a_job_that_is_away_from_its_master_for_too_long_ends_and_says_why(bench: Bench) -> None:
+    """The master ends the tasks after the failover timeout; the job ends with them, and not a day later."""
+    with (
+        cluster() as one,
+        Relay(one.address) as relay,
+        job(bench, relay.address, "--failover-timeout", "1") as run,
+    ):
+        relay.be_unavailable(True)
+        relay.cut()
+        until(lambda: "ended: asked to end" in run.errors(), 30, "the end of a task")
+        relay.be_unavailable(False)
+        assert run.wait(60) != 0
+        assert RESULT not in run.output()
+        assert "no master for 1 s (--failover-timeout), so Mesos may end the tasks" in run.errors()
+        assert re.search(
+            r"^roujiamo: the task on agent[12] ended: asked to end by SIGTERM", run.errors(), re.MULTILINE
+        )
 
 
 def test_a_job_whose_framework_an_operator_ends_says_so(bench: Bench) -> None:
