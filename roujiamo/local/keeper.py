@@ -202,6 +202,7 @@ class Keeper:
             theirs.close()
             agents_store.close()
         agent.gone.clear()
+        agent.store_end = store
         asyncio.get_running_loop().add_reader(store, self._on_store, agent, store)
         agent.link = await Link.over(
             ours, lambda message: self._on_agent(agent, message), lambda: self._on_agent_gone(agent)
@@ -222,6 +223,10 @@ class Keeper:
 
     def _on_store(self, agent: AgentPlace, store: socket.socket) -> None:
         if not agent.store.receive(store):
+            self._close_store(store)
+
+    def _close_store(self, store: socket.socket) -> None:
+        if store.fileno() != -1:
             asyncio.get_running_loop().remove_reader(store)
             store.close()
 
@@ -306,6 +311,9 @@ class Keeper:
             agent.store.clear()
         ends = [agent.gone.wait() for agent in stopping]
         await _wait_for_all(ends, unless=self._hurry, seconds=STOP_SECONDS)
+        for agent in self._agents:
+            if agent.store_end is not None:
+                self._close_store(agent.store_end)
 
     def _on_stop_signal(self) -> None:
         """Once: let the tasks end in their grace. Twice: now."""

@@ -239,3 +239,30 @@ def test_a_killed_keeper_takes_what_outlived_its_agent_with_it() -> None:
         one.program.process.kill()
         one.program.wait()
         until(lambda: not [pid for pid in pids if is_alive(pid)], what="the task to end")
+
+
+def test_an_agents_word_of_the_latest_state_counts_before_its_acknowledgement() -> None:
+    """After a new registration RECONCILE tells the latest state; updates still come one by one, from the first."""
+    with (
+        cluster("--restart-master", "0.3", "--agents", "1") as one,
+        subscribed(one.address, acknowledges=False, **RETURNS) as first,
+    ):
+        first.launch("t", "sleep 1000")
+        first.update("t", ("TASK_STARTING",))
+        agent = get(one.address, "/slaves")[1]["slaves"][0]["pid"].partition("@")[2]
+        until(lambda: is_running(agent), what="the task to run")
+        kill_master(one)
+        until(lambda: is_serving(one.address), what="the new master")
+        until(lambda: state_with_agents(one.address, 1), what="the agent to be back")
+        with subscribed(one.address, acknowledges=False, id=first.id, **RETURNS) as second:
+            assert second.update("t", ("TASK_STARTING",))
+            second.call("RECONCILE", reconcile={"tasks": []})
+            assert second.answer("t", "REASON_RECONCILIATION")["state"] == "TASK_RUNNING"
+            second.call("TEARDOWN")
+
+
+def is_running(agent: str) -> bool:
+    """Whether the one task of an agent is, as the agent's own /state has it."""
+    frameworks = get(agent, "/state")[1]["frameworks"]
+    tasks = [task for one in frameworks for executor in one["executors"] for task in executor["tasks"]]
+    return [task["state"] for task in tasks] == ["TASK_RUNNING"]

@@ -89,8 +89,9 @@ def _take_run(state: MasterState, agent: Agent, run: dict[str, Any], now: float)
             tasks.hold_again(state, framework, agent, task)
     elif is_over:
         tasks.release(state, framework, task, now)
-    if task.statuses:
-        task.state = task.statuses[-1]["state"]
+    task.is_latest_known = True
+    if statuses:
+        task.state = statuses[-1]["state"]
     task.pending = deque(statuses[acknowledged:])
     if task.pending:
         tasks.send_first(state, framework, task, now)

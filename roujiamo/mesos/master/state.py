@@ -124,6 +124,8 @@ class Task:
     retry_at: float = 0.0
     retry_seconds: float = 0.0
     holds_resources: bool = True
+    # Its agent has registered again and told the latest state, however far the framework's acknowledgements are.
+    is_latest_known: bool = False
 
 
 @dataclass(slots=True)

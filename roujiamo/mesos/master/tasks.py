@@ -258,7 +258,7 @@ def send_first(state: MasterState, framework: Framework, task: Task, now: float)
     status = task.pending[0]
     if not task.statuses or task.statuses[-1] is not status:
         task.statuses.append(status)
-        task.state = status["state"]
+        task.state = task.pending[-1]["state"] if task.is_latest_known else status["state"]
     send_update(state, framework, status)
     task.retry_seconds = state.settings.update_retry_seconds
     _schedule_retry(state, task, now)
