@@ -47,14 +47,18 @@ class Bench:
         agent.write_text(AGENT % (root, around))
         agent.chmod(0o755)
 
-    def run(self, plan: LaunchPlan, *words: str, anybodys: bool = False, **variables: str) -> Counter[str]:
-        """Run ranks; return their lines. `anybodys`: as in an allocation, for any MPI and with no argument of ours."""
+    def environment(self, plan: LaunchPlan, anybodys: bool = False, **variables: str) -> dict[str, str]:
+        """What the launcher is started with, `variables` included; its hostfiles are there then."""
         for name, text in dialects.hostfiles(plan.hosts).items():
             (self.folder / name).write_text(text)
         settings = dialects.environment_of_all(plan) if anybodys else self.dialect.environment(plan)
+        path = f"{self.folder}:{os.environ['PATH']}"
+        return {**os.environ, **mpi_environment(), **settings, **variables, "PATH": path}
+
+    def run(self, plan: LaunchPlan, *words: str, anybodys: bool = False, **variables: str) -> Counter[str]:
+        """Run ranks; return their lines. `anybodys`: as in an allocation, for any MPI and with no argument of ours."""
         arguments = [] if anybodys else self.dialect.arguments(plan)
-        environment = {**os.environ, **mpi_environment(), **settings, **variables}
-        environment["PATH"] = f"{self.folder}:{os.environ['PATH']}"
+        environment = self.environment(plan, anybodys, **variables)
         process = subprocess.Popen(
             [*self.around, self.mpiexec, *arguments, *words, "sh", "-c", RANK],
             stdin=subprocess.DEVNULL,

@@ -2,10 +2,12 @@
 
 import socket
 from collections import Counter
+from pathlib import Path
 
 import pytest
 
 from tests.dialects.conftest import Bench
+from tests.support import running
 
 
 def test_each_host_gets_its_slots_and_nothing_private_leaks(bench: Bench) -> None:
@@ -46,3 +48,21 @@ def test_a_job_of_another_resource_manager_around_it_changes_nothing(bench: Benc
     }
     lines = bench.run(bench.plan(1, 1), "-n", "2", **slurm)
     assert sorted(line.partition(",")[0] for line in lines) == ["on 198.51.100.1", "on 198.51.100.2"]
+
+
+def test_a_dvm_has_its_daemons_on_the_hosts(bench: Bench) -> None:
+    """`prte` keeps them for many launches; each is started through the agent, and all end with it."""
+    prte = Path(bench.mpiexec).parent / "prte"
+    if bench.dialect.name != "Open MPI 5" or not prte.exists():
+        pytest.skip("only Open MPI 5 has prte")
+    prefix = str(prte.parent.parent)
+    variables = dict.fromkeys(("PRTE_PREFIX", "PMIX_PREFIX", "OPAL_PREFIX"), prefix)
+    root = {"PRTE_ALLOW_RUN_AS_ROOT": "1", "PRTE_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
+    environment = bench.environment(bench.plan(2, 1), **variables, **root)
+    with running([prte], environment=environment, ready="DVM ready", cwd=bench.folder) as program:
+        assert sorted(path.name for path in bench.folder.glob("198.51.100.*")) == [
+            "198.51.100.1",
+            "198.51.100.2",
+        ]
+        program.process.terminate()
+        program.wait()

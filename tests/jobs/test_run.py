@@ -317,3 +317,23 @@ def test_ranks_outside_the_tasks_are_no_success(bench_of_each: Bench, program: l
     # Where the launcher itself refuses to run them there, all the better.
     assert result.status != 0
     assert "outside" in result.err or "already filled" in result.err, result.err
+
+
+def test_an_mpiexec_of_no_known_mpi_is_told_the_hosts_all_the_same(bench: Bench) -> None:
+    """It may read one of the forms that there are: here the hostfile; the warning says what it calls itself."""
+    mpiexec = bench.folder / "other-mpiexec"
+    mpiexec.write_text(
+        "#!/bin/sh\n"
+        '[ "$1" = --version ] && echo "Other MPI 1.0" && exit\n'
+        'echo "$1 $2, slots $ROUJIAMO_SLOTS_PER_HOST of $ROUJIAMO_SLOTS"\n'
+        "shift 2\n"
+        'for host in $(cut -d " " -f 1 "$ROUJIAMO_HOSTFILE"); do roujiamo-rsh "$host" "$@"; done\n'
+    )
+    mpiexec.chmod(0o755)
+    result = bench.ompirun("-N", "2", "-n", "3", "--mpiexec", str(mpiexec), "local", "hostname")
+    mpiexec.unlink()
+    assert result.status == 0, result.err
+    first, *hosts = result.out.splitlines()
+    assert (first, sorted(hosts)) == ("-n 3, slots 2,1 of 3", ["agent1", "agent2"])
+    assert "is of no MPI that roujiamo knows" in result.err
+    assert "'Other MPI 1.0'" in result.err

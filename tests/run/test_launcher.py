@@ -1,0 +1,90 @@
+"""Which mpiexec is used, and by which names it is told the hosts."""
+
+import socket
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from roujiamo.errors import LauncherError
+from roujiamo.run.launcher import find_launcher, launch_hosts, own_interfaces
+
+ALIAS = "198.51.100.1"
+
+
+def told(name: str, address: str = "192.0.2.9") -> dict[str, Any]:
+    return {"name": name, "alias": ALIAS, "slots": 2, "facts": {"address": address, "interface": "eth0"}}
+
+
+OWN_NAMES = [
+    "localhost",
+    socket.gethostname(),
+    socket.gethostname().upper(),
+    f"{socket.gethostname().partition('.')[0]}.somewhere.invalid",
+    *sorted({interface.address for interface in own_interfaces()}),
+]
+
+
+@pytest.mark.parametrize("name", OWN_NAMES)
+def test_a_name_that_could_mean_the_launch_host_becomes_an_alias(name: str) -> None:
+    """A launcher would run that host's ranks by itself, outside Mesos; and other tools would, too."""
+    (host,) = launch_hosts([told(name)], ())
+    assert (host.name, host.shown) == (ALIAS, ALIAS)
+
+
+def test_a_name_that_means_another_machine_is_kept() -> None:
+    """So the launcher's messages name the host as people do; an address is a name as well."""
+    (host,) = launch_hosts([told("192.0.2.7")], ())
+    assert (host.name, host.shown, host.slots, host.interface) == ("192.0.2.7", "192.0.2.7", 2, "eth0")
+
+
+def test_a_name_that_does_not_resolve_is_shown_but_not_told() -> None:
+    """The launcher would wait for name servers; tools that ask the session may use the name."""
+    (host,) = launch_hosts([told("agent-7.invalid")], ())
+    assert (host.name, host.shown) == (ALIAS, "agent-7.invalid")
+
+
+def test_hosts_that_share_a_name_have_aliases_only() -> None:
+    """The name alone means none of them."""
+    hosts = launch_hosts([told("192.0.2.7"), {**told("192.0.2.7"), "alias": "198.51.100.2"}], ())
+    assert [(host.name, host.shown) for host in hosts] == [(ALIAS, ALIAS), ("198.51.100.2", "198.51.100.2")]
+
+
+def test_a_host_with_an_address_of_this_machine_is_here() -> None:
+    """It shares ports with the launcher."""
+    hosts = launch_hosts([told("192.0.2.7", "10.0.0.1"), told("192.0.2.8", "10.0.0.2")], {"10.0.0.2"})
+    assert [host.is_here for host in hosts] == [False, True]
+
+
+def script(folder: Path, text: str, mode: int = 0o755) -> str:
+    path = folder / "mpiexec"
+    path.write_text(f"#!/bin/sh\n{text}\n")
+    path.chmod(mode)
+    return str(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "version"), [("echo slurm 23.11.4; echo more", "slurm 23.11.4"), ("exit 3", "nothing")]
+)
+def test_an_mpiexec_of_no_known_mpi_is_taken_as_it_is(tmp_path: Path, text: str, version: str) -> None:
+    """It may read one of the forms in which the hosts are told; what it says of itself is for the warning."""
+    launcher = find_launcher(script(tmp_path, text))
+    assert (launcher.dialect, launcher.version) == (None, version)
+    assert launcher.path == str(tmp_path / "mpiexec")
+
+
+def test_a_launcher_is_known_by_what_it_says_and_not_by_its_name(tmp_path: Path) -> None:
+    """An administrator's `mpiexec` may be any; PRRTE's own names are prterun and prte."""
+    launcher = find_launcher(script(tmp_path, "echo 'prterun (PRRTE) 3.0.14'"))
+    assert launcher.name == "Open MPI 5"
+
+
+def test_no_mpiexec_is_a_clear_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither the one that was named, nor one on PATH."""
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(LauncherError, match="no mpiexec here; install an MPI"):
+        find_launcher(None)
+    with pytest.raises(LauncherError, match="no /no/such/mpiexec here"):
+        find_launcher("/no/such/mpiexec")
+    with pytest.raises(LauncherError, match="here; install"):
+        find_launcher(script(tmp_path, "echo never", mode=0o644))
