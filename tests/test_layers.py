@@ -23,6 +23,7 @@ PACKAGE = Path(__file__).resolve().parents[1] / "roujiamo"
 # The longest prefix of a module's name decides.
 LAYERS = {
     "roujiamo": 0,
+    "roujiamo.docs": 0,
     "roujiamo.errors": 0,
     "roujiamo.protocol": 1,
     "roujiamo.mesos": 1,

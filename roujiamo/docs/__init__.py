@@ -1,0 +1,1 @@
+"""Pages for people who run roujiamo, installed with it. Nothing in here is code."""
