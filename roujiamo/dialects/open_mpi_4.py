@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from roujiamo.dialects.dialect import AGENT, Dialect, LaunchPlan, foreign_hosts
+from roujiamo.dialects.mca import parameters
 
 # plm_rsh_num_concurrent and routed_radix, as Open MPI has them by itself.
 DEFAULT_CONCURRENT = 128
@@ -94,7 +95,7 @@ def concurrent(plan: LaunchPlan) -> int:
 def refusal(plan: LaunchPlan, words: Sequence[str], variables: Mapping[str, str]) -> str | None:
     """See `Dialect.refusal`."""
     effective = {**variables, **environment(plan)}
-    values = parameters(words, effective, ("-mca", "--mca"), "OMPI_MCA_")
+    values = parameters(words, effective, "OMPI_MCA_")
     return (
         agent_refusal(values, "rsh", ("plm_rsh_agent", "orte_rsh_agent", "pls_rsh_agent"))
         or width_refusal(plan, values, "plm_rsh", "routed_radix")
@@ -102,19 +103,6 @@ def refusal(plan: LaunchPlan, words: Sequence[str], variables: Mapping[str, str]
         or launch_host_refusal(plan)
         or foreign_hosts(plan, words, HOST_OPTIONS)
     )
-
-
-def parameters(
-    words: Sequence[str], environment: Mapping[str, str], options: Sequence[str], prefix: str
-) -> dict[str, str]:
-    """Return the MCA parameters that the user has set: on the command line, else in the environment."""
-    values = {
-        name.removeprefix(prefix): value for name, value in environment.items() if name.startswith(prefix)
-    }
-    for option, name, value in zip(words, words[1:], words[2:], strict=False):
-        if option in options:
-            values[name] = value
-    return values
 
 
 def agent_refusal(values: Mapping[str, str], module: str, names: Sequence[str]) -> str | None:

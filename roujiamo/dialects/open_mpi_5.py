@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from roujiamo.dialects.dialect import AGENT, Dialect, LaunchPlan, foreign_hosts
+from roujiamo.dialects.mca import parameters
 from roujiamo.dialects.open_mpi_4 import (
     HOST_OPTIONS,
     agent_refusal,
@@ -16,7 +17,6 @@ from roujiamo.dialects.open_mpi_4 import (
     concurrent,
     for_ranks,
     launch_host_refusal,
-    parameters,
     port_families,
     port_range,
     short_names_refusal,
@@ -49,13 +49,12 @@ def environment(plan: LaunchPlan) -> Mapping[str, str]:
 
 def refusal(plan: LaunchPlan, words: Sequence[str], variables: Mapping[str, str]) -> str | None:
     """See `Dialect.refusal`."""
-    options = ("-mca", "--mca", "--prtemca")
-    said = parameters(words, {}, options, "PRTE_MCA_")
+    said = parameters(words, {}, "PRTE_MCA_")
     # Open MPI 5 passes the old names on, but only from its command line.
     old = {
         "plm_ssh" + name.removeprefix("plm_rsh"): said[name] for name in said if name.startswith("plm_rsh_")
     }
-    values = {**parameters((), {**variables, **environment(plan)}, options, "PRTE_MCA_"), **old, **said}
+    values = {**parameters((), {**variables, **environment(plan)}, "PRTE_MCA_"), **old, **said}
     if "rml_base_radix" in values:
         values["routed_radix"] = values["rml_base_radix"]
     return (

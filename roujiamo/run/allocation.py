@@ -39,7 +39,9 @@ def alloc(options: RunOptions) -> int:
             for caution in launchers.cautions(plan):
                 progress.say(0, caution)
             launchers.prepare_folder(plan)
-            environment = launchers.launch_environment(None, plan, session.ready)
+            environment = launchers.launch_environment(
+                None, plan, session.ready, launchers.said_parameters(shutil.which("mpiexec"))
+            )
             hosts = [f"{host['name']} ({host['slots']})" for host in session.ready["hosts"]]
             progress.say(told, f"{listing(hosts)}: yours until {os.path.basename(command[0])} ends")
             status = Child(path, command, environment, waiting, is_own_master=True).follow(session)

@@ -12,8 +12,6 @@ import shutil
 import socket
 import subprocess
 import sys
-import threading
-import time
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Network
@@ -22,20 +20,17 @@ from typing import Any
 
 import roujiamo
 from roujiamo import dialects
-from roujiamo.dialects import AGENT, SHOWN_HOSTFILE, Dialect, LaunchHost, LaunchPlan
+from roujiamo.dialects import AGENT, SHOWN_HOSTFILE, Dialect, LaunchPlan, mca
 from roujiamo.errors import LauncherError, MissingDependency, RoujiamoError, UsageError
+from roujiamo.run.launch_hosts import launch_hosts
 from roujiamo.session import network
 from roujiamo.session.network import Interface
 from roujiamo.session.options import LaunchOptions
 from roujiamo.session.request import SessionRequest
 
 VERSION_SECONDS = 20.0
-LOOKUP_SECONDS = 1.0
-# Above this the names are not looked up at all: the launcher would look them up one after another, too.
-LOOKUP_LIMIT = 64
 # In the session's folder.
 TEMPORARY = "tmp"
-OWN, OTHER, UNKNOWN = "own", "other", "unknown"
 
 
 @dataclass(frozen=True)
@@ -107,59 +102,6 @@ def shim_folder() -> str:
     return os.path.dirname(os.path.abspath(found))
 
 
-def launch_hosts(hosts: Sequence[Mapping[str, Any]], own_addresses: Container[str]) -> list[LaunchHost]:
-    """Return the hosts as the launcher is to be told them, given the session's (name, alias, slots, facts).
-
-    A name is kept where the launcher can look it up and it means another machine; otherwise its numeric alias is
-    taken: Open MPI runs ranks of a host that it takes for its own outside Mesos (open-mpi/ompi issue 13154), and names
-    that do not resolve cost it seconds.
-    """
-    names = [str(host["name"]) for host in hosts]
-    meanings = _look_up(names)
-    are_unique = len(set(names)) == len(names)
-    launched = []
-    for name, host in zip(names, hosts, strict=True):
-        alias, slots = str(host["alias"]), int(str(host["slots"]))
-        shown = alias if meanings[name] == OWN or not are_unique else name
-        told = name if meanings[name] == OTHER and are_unique else alias
-        facts = host["facts"]
-        is_here = facts.get("address") in own_addresses
-        launched.append(LaunchHost(told, slots, shown, is_here, facts.get("interface", "")))
-    return launched
-
-
-def _look_up(names: Sequence[str]) -> dict[str, str]:
-    """Return for each name whether it resolves, soon, to this machine (OWN), to another (OTHER), or not (UNKNOWN)."""
-    own = socket.gethostname().split(".")[0].lower()
-    meanings = {name: OWN if name.split(".")[0].lower() in (own, "localhost") else UNKNOWN for name in names}
-
-    def look_up(name: str) -> None:
-        with contextlib.suppress(OSError, UnicodeError):
-            entries = socket.getaddrinfo(name, None, type=socket.SOCK_STREAM)
-            meanings[name] = OWN if any(_is_local(str(entry[4][0])) for entry in entries) else OTHER
-
-    wanted = [name for name in meanings if meanings[name] == UNKNOWN]
-    threads = [threading.Thread(target=look_up, args=(name,), daemon=True) for name in wanted]
-    if len(threads) <= LOOKUP_LIMIT:
-        for thread in threads:
-            thread.start()
-        deadline = time.monotonic() + LOOKUP_SECONDS
-        for thread in threads:
-            thread.join(max(deadline - time.monotonic(), 0))
-    return dict(meanings)
-
-
-def _is_local(address: str) -> bool:
-    """Tell whether an address is one of this machine: only such an address can be bound."""
-    family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    with socket.socket(family, socket.SOCK_DGRAM) as probe:
-        try:
-            probe.bind((address, 0))
-        except OSError:
-            return False
-        return True
-
-
 def launch_plan(request: SessionRequest, options: LaunchOptions, ready: Mapping[str, Any]) -> LaunchPlan:
     """Return the plan for a launcher, from the session's request and its `ready` event. Raises UsageError."""
     interfaces = own_interfaces()
@@ -220,15 +162,19 @@ def prepare_folder(plan: LaunchPlan) -> None:
         raise RoujiamoError(f"cannot write {error.filename}: {error.strerror}") from error
 
 
-def launch_environment(dialect: Dialect | None, plan: LaunchPlan, ready: Mapping[str, Any]) -> dict[str, str]:
+def launch_environment(
+    dialect: Dialect | None, plan: LaunchPlan, ready: Mapping[str, Any], said: Container[str]
+) -> dict[str, str]:
     """Return the environment of what runs in the session: the user's, and what makes an MPI use the session.
 
     For one `dialect`; None: for all of them, so that any mpiexec may be called. What the user has set of interfaces,
-    ports and binding stays.
+    ports and binding stays. `said`: see `said_parameters`.
     """
     environment = dict(os.environ)
     settings = dialects.environment_of_all(plan) if dialect is None else dialect.environment(plan)
     for name, value in settings.items():
+        if mca.is_contested(name, said):
+            continue
         if name not in environment or not _is_taste(name):
             environment[name] = value
     environment.update(
@@ -245,6 +191,26 @@ def launch_environment(dialect: Dialect | None, plan: LaunchPlan, ready: Mapping
     environment["TMPDIR"] = os.path.join(plan.folder, TEMPORARY)
     environment["PATH"] = os.pathsep.join([shim_folder(), environment.get("PATH", os.defpath)])
     return environment
+
+
+def said_parameters(path: str | None, words: Sequence[str] = ()) -> set[str]:
+    """Return the names of the MCA parameters that the user, or who installed the MPI, has set.
+
+    `path`: the mpiexec's. `words`: its arguments. Files and variables are looked at besides.
+    """
+    said = set(mca.parameters(words, {}, ""))
+    for prefix in mca.PREFIXES:
+        said |= mca.parameters((), os.environ, prefix).keys()
+    files = [Path.home() / name for name in mca.USER_FILES]
+    if path is not None:
+        installed = Path(path).parent.parent
+        files += [installed / name for name in mca.INSTALLED_FILES]
+        # As Debian has it.
+        files.append(Path("/etc/openmpi/openmpi-mca-params.conf"))
+    for file in files:
+        with contextlib.suppress(OSError):
+            said |= mca.names_in_file(file.read_text(encoding="utf-8", errors="replace"))
+    return said
 
 
 def _is_taste(name: str) -> bool:

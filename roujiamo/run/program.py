@@ -64,7 +64,12 @@ def _run_launcher(
     launchers.prepare_folder(plan)
     processes = options.request.processes or sum(host.slots for host in plan.hosts)
     line = launchers.launch_line(launcher, plan, processes, options.launch.mpi_arguments, options.command)
-    environment = launchers.launch_environment(launcher.dialect, plan, session.ready)
+    environment = launchers.launch_environment(
+        launcher.dialect,
+        plan,
+        session.ready,
+        launchers.said_parameters(launcher.path, options.launch.mpi_arguments),
+    )
     progress.say(1, f"{launcher.name}: {shlex.join(line)}")
     child = Child(launcher.path, line, environment, waiting, is_own_master=False)
     strays = Strays(child.pid)

@@ -6,8 +6,15 @@ from typing import Any
 
 import pytest
 
+from roujiamo.dialects import LaunchPlan, mca
 from roujiamo.errors import LauncherError
-from roujiamo.run.launcher import find_launcher, launch_hosts, own_interfaces
+from roujiamo.run.launch_hosts import launch_hosts
+from roujiamo.run.launcher import (
+    find_launcher,
+    launch_environment,
+    own_interfaces,
+    said_parameters,
+)
 
 ALIAS = "198.51.100.1"
 
@@ -88,3 +95,52 @@ def test_no_mpiexec_is_a_clear_error(tmp_path: Path, monkeypatch: pytest.MonkeyP
         find_launcher("/no/such/mpiexec")
     with pytest.raises(LauncherError, match="here; install"):
         find_launcher(script(tmp_path, "echo never", mode=0o644))
+
+
+INCLUDES = ("OMPI_MCA_btl_tcp_if_include", "OMPI_MCA_oob_tcp_if_include", "PRTE_MCA_prte_if_include")
+
+
+@pytest.mark.parametrize(
+    ("words", "variables", "file", "unsaid"),
+    [
+        ([], {}, "", set()),
+        (["--mca", "btl_tcp_if_exclude", "docker0,lo"], {}, "", {"OMPI_MCA_btl_tcp_if_include"}),
+        ([], {"OMPI_MCA_btl_tcp_if_exclude": "docker0"}, "", {"OMPI_MCA_btl_tcp_if_include"}),
+        ([], {}, "# mine\n btl_tcp_if_exclude = docker0 \n", {"OMPI_MCA_btl_tcp_if_include"}),
+        ([], {}, "# btl_tcp_if_exclude = docker0\n", set()),
+        ([], {"PRTE_MCA_prte_if_exclude": "docker0"}, "", {"PRTE_MCA_prte_if_include"}),
+        (
+            ["--mca", "oob_tcp_if_exclude", "docker0"],
+            {},
+            "",
+            {"PRTE_MCA_prte_if_include", "OMPI_MCA_oob_tcp_if_include"},
+        ),
+    ],
+)
+def test_interfaces_are_not_named_where_the_user_leaves_some_out(
+    words: list[str],
+    variables: dict[str, str],
+    file: str,
+    unsaid: set[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Open MPI has both refused, its ranks hang; and whoever leaves some out knows the network."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / ".openmpi").mkdir()
+    (tmp_path / mca.USER_FILES[0]).write_text(file)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    plan = LaunchPlan(hosts=launch_hosts([told("192.0.2.7")], ()), folder="/run/s", network="10.0.0.0/24")
+    environment = launch_environment(None, plan, {"socket": "/run/s/socket"}, said_parameters(None, words))
+    assert {name for name in INCLUDES if name not in environment} == unsaid
+
+
+def test_the_users_own_interfaces_stay(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By either name of the parameter."""
+    monkeypatch.setenv("OMPI_MCA_btl_tcp_if_include", "ib0")
+    monkeypatch.setenv("PRTE_MCA_oob_tcp_if_include", "ib0")
+    plan = LaunchPlan(hosts=launch_hosts([told("192.0.2.7")], ()), folder="/run/s", network="10.0.0.0/24")
+    environment = launch_environment(None, plan, {"socket": "/run/s/socket"}, said_parameters(None))
+    assert environment["OMPI_MCA_btl_tcp_if_include"] == "ib0"
+    assert "PRTE_MCA_prte_if_include" not in environment
