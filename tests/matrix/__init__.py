@@ -1,0 +1,1 @@
+"""Every MPI, in every way of use, over several hosts."""
