@@ -9,7 +9,8 @@ import pytest
 
 from tests.jobs.conftest import Bench
 from tests.local.conftest import cluster
-from tests.support import real_mesos
+from tests.support import real_mesos, until
+from tests.support.scheduler import get
 
 
 @pytest.fixture(scope="module", params=["local", "real"])
@@ -37,3 +38,19 @@ def test_sessions_that_race_for_all_agents_all_complete(
         for one in racing:
             assert one.wait(120) == 0, one.errors()
             assert sorted(one.output().split("\n")) == ["", "done 0", "done 1", "done 2"]
+
+
+def test_a_session_gets_its_hosts_where_offers_are_withdrawn_early(bench: Bench) -> None:
+    """An operator's --offer_timeout shorter than the wait for the last host: what is withdrawn is offered again."""
+    with cluster("--agents", "3", "--offer-timeout", "0.3") as one:
+        busy = ["-N", "1", "-n", "1", "--exclusive", one.address, "sleep", "3"]
+        whole = ["-N", "3", "-n", "3", "--exclusive", "--timeout", "60", one.address, "sh", "-c", "sleep 0.3"]
+        with bench.started(*busy) as first:
+            until(lambda: cpus_in_use(one.address) == 4.0, what="the first session's host")
+            with bench.started(*whole) as second:
+                assert first.wait(60) == 0, first.errors()
+                assert second.wait(60) == 0, second.errors()
+
+
+def cpus_in_use(address: str) -> float:
+    return float(sum(agent["used_resources"]["cpus"] for agent in get(address, "/slaves")[1]["slaves"]))
