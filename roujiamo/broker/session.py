@@ -243,7 +243,11 @@ class Session:
 
     def _on_timeout(self) -> None:
         if not self._is_ready:
-            missing = self._allocator.explain(self._agents) or self._last_trouble or "no offer came"
+            late = [host.name for host in self.hosts.values() if host.state in (LAUNCHING, CONTACTED)]
+            if self._allocator.is_satisfied and late:
+                missing = f"the task on {', '.join(late[:8])} has not called back yet"
+            else:
+                missing = self._allocator.explain(self._agents) or self._last_trouble or "no offer came"
             if self._last_trouble and self._last_trouble not in missing:
                 missing = f"{missing} ({self._last_trouble})"
             self.end(
