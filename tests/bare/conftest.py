@@ -23,7 +23,7 @@ import pytest
 
 from tests.jobs.conftest import MARKER, active_frameworks
 from tests.local.conftest import cluster
-from tests.support import Program, mpi_environment, open_mpis, real_mesos, running, scaled, until
+from tests.support import MASTERS, Program, mpi_environment, open_mpis, real_mesos, running, scaled, until
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -194,14 +194,6 @@ def local_master() -> Iterator[str]:
     """A cluster of three agents for all tests that do it no harm."""
     with cluster("--agents", "3") as one:
         yield one.address
-
-
-MASTERS = [
-    "local",
-    pytest.param(
-        "real", marks=pytest.mark.skipif(real_mesos() is None, reason="no real Mesos (ROUJIAMO_TEST_MASTER)")
-    ),
-]
 
 
 @pytest.fixture(params=MASTERS)

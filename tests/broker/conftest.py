@@ -16,7 +16,7 @@ import pytest
 
 from roujiamo.session.request import SessionRequest
 from roujiamo.system.session_client import SessionClient, current_user
-from tests.support import real_mesos, scaled
+from tests.support import MASTERS, real_mesos, scaled
 
 ROOT = Path(__file__).resolve().parents[2]
 SHIM = ROOT / "bin" / "roujiamo-rsh"
@@ -101,14 +101,6 @@ def session_with(place: Path, **wanted: Any) -> Iterator[Session]:
     finally:
         session.close()
         assert not Path(session.request.folder).exists(), "the session's folder is left"
-
-
-MASTERS = [
-    "local",
-    pytest.param(
-        "real", marks=pytest.mark.skipif(real_mesos() is None, reason="no real Mesos (ROUJIAMO_TEST_MASTER)")
-    ),
-]
 
 
 @pytest.fixture(scope="module", params=MASTERS)

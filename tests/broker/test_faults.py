@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from roujiamo.protocol import handshake
-from tests.broker.conftest import MASTERS, SHIM, Session, session_with
-from tests.support import children_of, real_mesos, scaled, until
+from tests.broker.conftest import SHIM, Session, session_with
+from tests.support import MASTERS, children_of, real_mesos, scaled, until
 
 
 @pytest.fixture(params=MASTERS)

@@ -20,7 +20,17 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import OpenMpi, Program, mpi_environment, open_mpis, real_mesos, running, scaled, until
+from tests.support import (
+    MASTERS,
+    OpenMpi,
+    Program,
+    mpi_environment,
+    open_mpis,
+    real_mesos,
+    running,
+    scaled,
+    until,
+)
 
 ROOT = Path(__file__).resolve().parents[2]
 MARKER = "ROUJIAMO_TEST_RUN"
@@ -102,14 +112,6 @@ def active_frameworks(master: str) -> list[str]:
     with urllib.request.urlopen(f"http://{master}/frameworks", timeout=scaled(10)) as answer:
         frameworks = json.load(answer)["frameworks"]
     return [each["name"] for each in frameworks if each["active"] and each["name"].startswith("roujiamo ")]
-
-
-MASTERS = [
-    "local",
-    pytest.param(
-        "real", marks=pytest.mark.skipif(real_mesos() is None, reason="no real Mesos (ROUJIAMO_TEST_MASTER)")
-    ),
-]
 
 
 @pytest.fixture(params=MASTERS)

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from roujiamo.system.sessions import ask
-from tests.broker.conftest import MASTERS, Session, folder, session_with
+from tests.broker.conftest import Session, folder, session_with
 from tests.status.test_status import ROOT, Shell
-from tests.support import real_mesos, running
+from tests.support import MASTERS, real_mesos, running
 
 __all__ = ["folder"]
 READY = "ready for the broker at"

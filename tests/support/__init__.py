@@ -5,6 +5,7 @@ Imported by the test process only. Nothing in here stands in for a part of the p
 
 from tests.support.programs import Program, children_called, children_of, is_alive, running
 from tests.support.tools import (
+    MASTERS,
     OpenMpi,
     mpi_environment,
     mpiexecs,
@@ -18,6 +19,7 @@ from tests.support.tools import (
 from tests.support.waiting import scaled, until
 
 __all__ = [
+    "MASTERS",
     "OpenMpi",
     "Program",
     "children_called",

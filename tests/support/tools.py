@@ -123,3 +123,6 @@ requires_open_mpi = pytest.mark.skipif(
 requires_real_mesos = pytest.mark.skipif(
     real_mesos() is None, reason="no real Mesos named (ROUJIAMO_TEST_MASTER=host:port)"
 )
+
+# What a fixture over each master there is takes as its parameters: `local` is a cluster of the job's own.
+MASTERS = ["local", pytest.param("real", marks=requires_real_mesos)]
