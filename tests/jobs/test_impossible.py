@@ -19,6 +19,6 @@ def test_an_impossible_request_says_what_is_missing(
 ) -> None:
     """It is waited for all the same, as agents may come: until the time is up."""
     agents = "local:3" if master == "local" else master
-    result = bench.ompirun(*request_options, "--timeout", "2", agents, "true")
+    result = bench.ompirun(*request_options, "--timeout", "6", agents, "true")
     assert result.status == 124
     assert sentence in result.err
