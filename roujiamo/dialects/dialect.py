@@ -36,7 +36,7 @@ class LaunchPlan:
     """What a launcher is to do.
 
     `folder`: the session's, with the hostfiles in it. `bind`: ranks to cores. `network`: the one that MPI's connections
-    take, an interface's name or CIDR. `interface`: the launch host's own name for its interface there. `ports`: for
+    take, in CIDR notation. `interface`: the launch host's own name for its interface there. `ports`: for
     MPI's connections, low and high. `prefix`: where the MPI is installed on the hosts. None: nothing is said.
     """
 

@@ -10,9 +10,6 @@ from collections.abc import Iterable, Sequence
 from ipaddress import IPv4Address, IPv4Network, ip_address
 from typing import NamedTuple
 
-# Hosts of other networks than the launch host's are named one by one; a longer list helps no launcher.
-MAX_LISTED = 32
-
 
 class Interface(NamedTuple):
     """One address of the launch host: its interface's name, the address, and the netmask's length in bits."""
@@ -23,7 +20,11 @@ class Interface(NamedTuple):
 
 
 class Choice(NamedTuple):
-    """`network`: networks in CIDR notation with commas. `interface`: the launch host's. None: nothing is to be said."""
+    """`network`: in CIDR notation. `interface`: the launch host's. None: nothing is to be said.
+
+    One network alone: where a machine has no address in one of several, prterun dies of a segmentation fault (5.0.11),
+    and Open MPI 4 takes all of its interfaces.
+    """
 
     network: str | None
     interface: str | None
@@ -46,35 +47,49 @@ def choose(interfaces: Iterable[Interface], own: Iterable[str], hosts: Sequence[
     (address,) = addresses
     if not all(_is_ipv4(each) for each in (address, *hosts)):
         return NOTHING
-    for interface in interfaces:
+    known = list(interfaces)
+    for interface in known:
         if interface.address == address:
             if ip_address(address).is_loopback:
                 return Choice(None, interface.name)
-            network = IPv4Network(f"{address}/{interface.bits}", strict=False)
-            others = sorted({each for each in hosts if IPv4Address(each) not in network})
-            if len(others) > MAX_LISTED:
-                return Choice(None, interface.name)
-            listed = [str(network), *(f"{each}/32" for each in others)]
-            return Choice(",".join(listed), interface.name)
+            return Choice(_common_network(interface, known, hosts), interface.name)
     return NOTHING
 
 
+def _common_network(chosen: Interface, interfaces: Sequence[Interface], hosts: Iterable[str]) -> str | None:
+    """Return the network of `chosen`, wide enough for all hosts; None where other interfaces would lie in it too."""
+    own = network = _network_of(chosen)
+    for host in hosts:
+        while IPv4Address(host) not in network:
+            network = network.supernet()
+    others = [each for each in interfaces if each.name != chosen.name and _is_ipv4(each.address)]
+    if network != own and any(IPv4Address(each.address) in network for each in others):
+        return None
+    return str(network)
+
+
 def wanted(text: str, interfaces: Iterable[Interface]) -> Choice:
-    """Return what `--interface` says: an interface's name, or networks in CIDR notation with commas.
+    """Return what `--interface` says: an interface's name, or a network in CIDR notation.
 
     Raises ValueError where it is neither, or no interface of the launch host fits.
     """
-    known = list(interfaces)
+    known = [each for each in interfaces if _is_ipv4(each.address)]
     if "/" not in text:
-        if text not in {each.name for each in known}:
-            names = ", ".join(sorted({each.name for each in known}))
-            raise ValueError(f"there is no interface {text} here; there are {names}")
-        return Choice(text, text)
-    networks = [IPv4Network(part, strict=False) for part in text.split(",")]
+        for each in known:
+            if each.name == text:
+                # The hosts may name theirs differently.
+                return Choice(str(_network_of(each)), text)
+        names = ", ".join(sorted({each.name for each in known}))
+        raise ValueError(f"there is no interface {text} with an IPv4 address here; there are {names}")
+    network = IPv4Network(text, strict=False)
     for each in known:
-        if _is_ipv4(each.address) and any(IPv4Address(each.address) in network for network in networks):
-            return Choice(text, each.name)
+        if IPv4Address(each.address) in network:
+            return Choice(str(network), each.name)
     raise ValueError(f"no interface of this machine has an address in {text}")
+
+
+def _network_of(interface: Interface) -> IPv4Network:
+    return IPv4Network(f"{interface.address}/{interface.bits}", strict=False)
 
 
 def _is_ipv4(text: str) -> bool:
