@@ -24,6 +24,7 @@ PING_SECONDS = 20.0
 # pymesos holds its lock while it waits for a master that does not answer; a failover of the master takes about 10 s.
 BLOCKED_LIMIT_SECONDS = 90.0
 TEARDOWN_SECONDS = 20.0
+LAST_LINE_SECONDS = 1.0
 
 Event = dict[str, Any]
 
@@ -37,12 +38,15 @@ class Driver:
         self._on_event = on_event
         self._verbose = verbose
         self._process: asyncio.subprocess.Process | None = None
+        self._reading: asyncio.Task[None]
         self._tasks: set[asyncio.Task[None]] = set()
         self._pinged = 0
         self._answered = 0
         self._ending = False
         # The master, or another driver, has taken the framework away: there is nothing to end any more.
         self._is_taken_away = False
+        # A sentence, where `teardown` has found that it was so.
+        self.removal = ""
 
     async def start(self) -> None:
         """Start the process and tell it what to subscribe with."""
@@ -56,13 +60,14 @@ class Driver:
         )
         self._send(self._settings)
         self._pinged = self._answered = 0
-        self._keep(self._read(self._process))
+        self._reading = self._keep(self._read(self._process))
         self._keep(self._watch(self._process))
 
-    def _keep(self, work: Any) -> None:
-        task = asyncio.get_running_loop().create_task(work)
+    def _keep(self, work: Any) -> asyncio.Task[None]:
+        task: asyncio.Task[None] = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
 
     def call(self, call: str, **arguments: Any) -> None:
         """Ask for a scheduler call: accept, decline, revive, suppress, kill or reconcile."""
@@ -87,6 +92,7 @@ class Driver:
                 self._settings["framework"]["id"] = {"value": event["framework_id"]}
             elif event.get("fatal") and event.get("kind") in ("removed", "failed_over"):
                 self._is_taken_away = True
+                self.removal = str(event["message"]) if self._ending else ""
             self._on_event(event)
         status = await process.wait()
         if process is self._process and not self._ending:
@@ -145,7 +151,10 @@ class Driver:
         assert process.stdin is not None
         process.stdin.close()
         try:
-            return await asyncio.wait_for(process.wait(), TEARDOWN_SECONDS)
+            status = await asyncio.wait_for(process.wait(), TEARDOWN_SECONDS)
+            # Its last line may still be in the pipe.
+            await asyncio.wait({self._reading}, timeout=LAST_LINE_SECONDS)
+            return status
         except asyncio.TimeoutError:
             log.warning("the driver did not end within %.0f s; killing it", TEARDOWN_SECONDS)
             process.kill()

@@ -203,6 +203,8 @@ class Session:
         confirmed = True
         if self._driver is not None:
             confirmed = await self._driver.teardown() or not self._targets
+            if self._driver.removal:
+                causes.append(self._driver.removal)
         for host in self.hosts.values():
             host.lose(reason)
         self._shims.close()

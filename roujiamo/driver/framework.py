@@ -337,6 +337,10 @@ class Framework:
         if subscription is not None:
             subscription.stop()
 
+    def tell_removed(self) -> None:
+        """Say, while closing too, that the framework was over before it could be torn down."""
+        self._emit(encode_line(error_line(error_event("Framework has been removed"), is_fatal=True)))
+
     def _emit_error(
         self, trouble: MasterTrouble, request: Request | None = None, *, is_fatal: bool = False
     ) -> None:

@@ -35,6 +35,7 @@ class Guardian:
         self._seconds = seconds
         self._deadline = 0.0
         self._thread: threading.Thread | None = None
+        self._teardown: Teardown | None = None
 
     def begin(self, now: float) -> None:
         """Start the end."""
@@ -49,7 +50,9 @@ class Guardian:
         if self.status is not None or not self.has_begun:
             return 60.0
         framework = self._framework
-        if framework.is_gone or (framework.ended_by is not None and framework.ended_by.kind in NOT_OURS):
+        if framework.is_gone:
+            self._on_gone()
+        elif framework.ended_by is not None and framework.ended_by.kind in NOT_OURS:
             self._finish(None)
         elif self._thread is None and framework.framework_id is not None:
             self._start(now)
@@ -74,7 +77,7 @@ class Guardian:
     def _start(self, now: float) -> None:
         framework = self._framework
         finder = framework.finder
-        teardown = Teardown(
+        teardown = self._teardown = Teardown(
             framework.info, framework.credential, finder.last, finder.find_all, self._deadline - now
         )
         stream = framework.stream
@@ -82,7 +85,7 @@ class Guardian:
         def run() -> None:
             try:
                 teardown.run(stream)
-                outcome: Callable[[], None] = lambda: self._finish(None)  # noqa: E731  # both cases in one form
+                outcome: Callable[[], None] = self._on_gone
             except RoujiamoError as error:
                 sentence = str(error)
                 outcome = lambda: self._finish(sentence)  # noqa: E731
@@ -90,6 +93,12 @@ class Guardian:
 
         self._thread = threading.Thread(target=run, name="teardown", daemon=True)
         self._thread.start()
+
+    def _on_gone(self) -> None:
+        """The framework is no more; where that was not our work, the broker may want to know why its tasks ended."""
+        if self.status is None and (self._teardown is None or not self._teardown.may_have_ended_it):
+            self._framework.tell_removed()
+        self._finish(None)
 
     def _finish(self, reason: str | None) -> None:
         if self.status is not None:

@@ -69,6 +69,8 @@ class Teardown:
         self._last_master = last_master
         self._find_masters = find_masters
         self._deadline = time.monotonic() + seconds
+        # Whether a TEARDOWN of ours may have ended the framework: else whoever finds it gone finds another's work.
+        self.may_have_ended_it = False
 
     def run(self, stream: tuple[str, str] | None) -> None:
         """Return when the framework is gone; `stream` is the subscription's (address, stream id).
@@ -114,12 +116,16 @@ class Teardown:
         yield partial(self._ask_as_operator, address)
 
     def _call(self, address: str, stream_id: str) -> bool:
+        had_ended_it, self.may_have_ended_it = self.may_have_ended_it, True
         status, text = self._exchange(address).post(
             SCHEDULER_PATH,
             encode_call("TEARDOWN", self._framework_id),
             scheduler_headers(self._authorization, stream_id),
         )
-        if not 200 <= status < 300 and "Framework cannot be found" not in text:
+        if 200 <= status < 300:
+            return True
+        self.may_have_ended_it = had_ended_it
+        if "Framework cannot be found" not in text:
             raise call_refused("TEARDOWN", address, status, text)
         return True
 

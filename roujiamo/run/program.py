@@ -41,7 +41,7 @@ def run(options: RunOptions) -> int:
             status, stray = _run_launcher(options, launcher, session, waiting, progress)
         finally:
             session.close()
-    if status and not session.losses and not session.stop_signals:
+    if status and not session.stop_signals:
         for cause in session.causes:
             progress.say(0, cause)
     doubt = None if status else _doubt(launcher, session, stray)

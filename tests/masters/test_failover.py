@@ -65,7 +65,7 @@ def finish(bench: Bench, run: Program) -> None:
     assert run.wait(60) == 0, run.errors()
     stop.unlink()
     assert RESULT in run.output()
-    assert run.errors() == ""
+    assert run.errors() == "", run.errors()
 
 
 def is_over(master: str, framework_id: str) -> None:

@@ -134,3 +134,19 @@ def test_the_last_master_is_asked_while_the_others_cannot_be_found() -> None:
     with ScriptedMaster(stay) as master:
         Teardown(FRAMEWORK, None, master.address, find, 20).run(None)
         assert master.kinds() == ["SUBSCRIBE", "TEARDOWN"]
+
+
+@pytest.mark.parametrize(
+    ("subscribe", "call", "may_be_ours"),
+    [
+        (removed, answer("500 Oops"), False),
+        (stay, answer("400 Bad Request", "Framework cannot be found"), False),
+        (stay, answer("202 Accepted"), True),
+    ],
+)
+def test_whose_work_the_end_was_is_known(subscribe: Script, call: Script, may_be_ours: bool) -> None:
+    """An operator's teardown, or a failover timeout, explains to the user why the tasks have ended."""
+    with ScriptedMaster(subscribe, on_call=call) as master:
+        teardown = Teardown(FRAMEWORK, None, master.address, list, 20)
+        teardown.run(None)
+        assert teardown.may_have_ended_it is may_be_ours
