@@ -8,7 +8,8 @@ Runs in the shim, where ROUJIAMO_MASTER is set and ROUJIAMO_SOCKET is not.
     4  the starter (`roujiamo.starter`) says when the broker listens, or why there will be none
 
 The lock is the starter's as well, so a shim that is killed leaves no second one the time to begin. By hand, with no
-launcher, the session is this one command's. Trusts a folder that is this user's alone.
+launcher, the session is this one command's; so it is where the launcher was killed before its shim could look, and then
+that one command is a daemon that ends by itself. Trusts a folder that is this user's alone.
 """
 
 import _socket

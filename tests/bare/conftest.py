@@ -23,7 +23,7 @@ import pytest
 
 from tests.jobs.conftest import MARKER, active_frameworks
 from tests.local.conftest import cluster
-from tests.support import MASTERS, Program, mpi_environment, open_mpis, real_mesos, running, scaled, until
+from tests.support import Program, mpi_environment, open_mpis, real_mesos, running, scaled, until
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -196,6 +196,14 @@ def local_master() -> Iterator[str]:
         yield one.address
 
 
+MASTERS = [
+    "local",
+    pytest.param(
+        "real", marks=pytest.mark.skipif(real_mesos() is None, reason="no real Mesos (ROUJIAMO_TEST_MASTER)")
+    ),
+]
+
+
 @pytest.fixture(params=MASTERS)
 def master(request: pytest.FixtureRequest, local_master: str) -> str:
     """Each master there is: host:port."""
@@ -213,10 +221,16 @@ def launcher(request: pytest.FixtureRequest) -> Launcher:
     return request.param  # type: ignore[no-any-return]
 
 
-@pytest.fixture
-def bench_of_each(launcher: Launcher, local_master: str) -> Iterator[Bench]:
-    """A bench with each launcher, on the local cluster."""
-    with bench_with(local_master, launcher) as bench:
+# Not each way to name the agent: that is tested once.
+ONE_EACH = list({each.mpiexec: each for each in reversed(launchers())}.values())[::-1]
+
+
+@pytest.fixture(params=ONE_EACH or [None], ids=lambda each: each.name if each else "none")
+def bench_of_each(request: pytest.FixtureRequest, local_master: str) -> Iterator[Bench]:
+    """A bench with each MPI there is, on the local cluster."""
+    if request.param is None:
+        pytest.skip(NONE)
+    with bench_with(local_master, request.param) as bench:
         yield bench
 
 

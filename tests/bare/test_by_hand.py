@@ -119,7 +119,7 @@ def test_a_session_that_another_user_has_planted_is_refused(bench_by_hand: Bench
 LAUNCHER = f"""#!{sys.executable}
 # A launcher as far as /proc shows, that starts its agents all at once.
 import subprocess, sys
-shims = [subprocess.Popen(["roujiamo-rsh", host, "echo started; sleep 100"]) for host in sys.argv[1:]]
+shims = [subprocess.Popen(["roujiamo-rsh", host, "echo started; sleep 5"]) for host in sys.argv[1:]]
 print("asked", flush=True)
 print("statuses", [shim.wait() for shim in shims], flush=True)
 """
@@ -169,7 +169,11 @@ def test_a_killed_starter_is_an_error_and_leaves_nothing(bench_by_hand: Bench) -
 
 
 def test_a_launcher_that_is_killed_while_the_session_starts_leaves_nothing(bench_by_hand: Bench) -> None:
-    """mpiexec is most often cancelled when nothing seems to happen."""
+    """mpiexec is most often cancelled when nothing seems to happen.
+
+    A shim that had not yet looked for its launcher takes itself for one by hand; its command, a daemon whose launcher
+    does not answer, ends by itself.
+    """
     with bench_by_hand.started(launcher_in(bench_by_hand.folder), "agent1", "agent2") as launcher:
         until(lambda: bench_by_hand.processes("roujiamo/starter/"), 30, "the starter")
         launcher.process.kill()
