@@ -31,14 +31,6 @@ def test_run_starts_ranks_in_the_tasks_of_three_hosts(hosts: Hosts, mpi: Mpi) ->
     assert_hello_everywhere(result.out, result.err)
 
 
-def test_ompirun_is_the_short_form(hosts: Hosts, mpi: Mpi) -> None:
-    """The master stands first; the MPI is the one on PATH."""
-    line = ["ompirun.sh", "--prefix", mpi.prefix, "-N", "3", "-n", "6", hosts.master, *HELLO]
-    result = hosts.run(*line, mpi=mpi)
-    assert result.status == 0, result.err
-    assert_hello_everywhere(result.out, result.err)
-
-
 def test_plain_mpiexec_in_an_allocation_does_the_same(hosts: Hosts, mpi: Mpi) -> None:
     """No option of ours, and no -n: the slots are known."""
     result = hosts.roujiamo("alloc", "-N", "3", "-n", "6", "--", "mpiexec", *HELLO, mpi=mpi)
