@@ -23,7 +23,7 @@ import pytest
 
 from tests.jobs.conftest import MARKER, active_frameworks
 from tests.local.conftest import cluster
-from tests.support import Program, mpi_environment, open_mpis, real_mesos, running, scaled, until
+from tests.support import MASTERS, Program, mpi_environment, mpis, real_mesos, running, scaled, until
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -42,22 +42,22 @@ class Launcher(NamedTuple):
 
 
 def launchers() -> list[Launcher]:
-    """Every launcher there is: Open MPIs as everywhere, MPICH and Intel MPI where a variable names their mpiexec."""
+    """Every launcher there is, and Open MPI 5's by each of its own names for the agent."""
+    open_mpi = ("--mca", "plm_rsh_agent", "roujiamo-rsh")
+    prrte = ("--prtemca", "plm_ssh_agent", "roujiamo-rsh")
+    rank = "OMPI_COMM_WORLD_RANK"
     found = []
-    for mpi in open_mpis():
-        rank = "OMPI_COMM_WORLD_RANK"
-        agent = ("--mca", "plm_rsh_agent", "roujiamo-rsh")
-        found.append(Launcher(f"openmpi-{mpi.version}", mpi.mpiexec, agent, "-H", rank))
-        if mpi.major >= 5:
-            agent = ("--prtemca", "plm_ssh_agent", "roujiamo-rsh")
-            found.append(Launcher(f"prrte-of-{mpi.version}", mpi.mpiexec, agent, "-H", rank))
-    for name, options, one_each in (
-        ("mpich", ("-launcher", "ssh", "-launcher-exec", "roujiamo-rsh"), ()),
-        ("intel", ("-bootstrap", "rsh", "-bootstrap-exec", "roujiamo-rsh"), ("-ppn", "1")),
-    ):
-        mpiexec = os.environ.get(f"ROUJIAMO_TEST_{name.upper()}")
-        if mpiexec:
-            found.append(Launcher(name, mpiexec, options, "-hosts", "PMI_RANK", one_each))
+    for mpi in mpis():
+        if mpi.is_open_mpi:
+            found.append(Launcher(f"openmpi-{mpi.version}", mpi.mpiexec, open_mpi, "-H", rank))
+        if mpi.name == "Open MPI 5":
+            found.append(Launcher(f"prrte-of-{mpi.version}", mpi.mpiexec, prrte, "-H", rank))
+        if mpi.name == "MPICH":
+            agent = ("-launcher", "ssh", "-launcher-exec", "roujiamo-rsh")
+            found.append(Launcher("mpich", mpi.mpiexec, agent, "-hosts", "PMI_RANK"))
+        if mpi.name == "Intel MPI":
+            agent = ("-bootstrap", "rsh", "-bootstrap-exec", "roujiamo-rsh")
+            found.append(Launcher("intel", mpi.mpiexec, agent, "-hosts", "PMI_RANK", ("-ppn", "1")))
     return found
 
 
@@ -194,14 +194,6 @@ def local_master() -> Iterator[str]:
     """A cluster of three agents for all tests that do it no harm."""
     with cluster("--agents", "3") as one:
         yield one.address
-
-
-MASTERS = [
-    "local",
-    pytest.param(
-        "real", marks=pytest.mark.skipif(real_mesos() is None, reason="no real Mesos (ROUJIAMO_TEST_MASTER)")
-    ),
-]
 
 
 @pytest.fixture(params=MASTERS)

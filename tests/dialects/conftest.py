@@ -14,7 +14,7 @@ import pytest
 
 from roujiamo import dialects
 from roujiamo.dialects import Dialect, LaunchHost, LaunchPlan
-from tests.support import mpi_environment, mpiexecs, scaled
+from tests.support import mpi_environment, mpis, scaled
 
 AGENT = """\
 #!/bin/sh
@@ -79,14 +79,11 @@ class Bench:
         return LaunchPlan(hosts=hosts, folder=str(self.folder))
 
 
-@pytest.fixture(params=mpiexecs() or [None], ids=lambda path: Path(path).parts[-3] if path else "none")
+@pytest.fixture(params=mpis() or [None], ids=lambda mpi: f"{mpi.name} {mpi.version}" if mpi else "none")
 def bench(request: pytest.FixtureRequest, tmp_path: Path) -> Bench:
-    """A bench with each mpiexec there is."""
+    """A bench with each MPI there is."""
     if request.param is None:
         pytest.skip("no MPI on this machine (bin/test brings some, ROUJIAMO_TEST_MPIEXECS names them)")
-    answer = subprocess.run([request.param, "--version"], capture_output=True, text=True, timeout=scaled(30))
-    dialect = dialects.find(answer.stdout)
-    assert dialect is not None
-    bench = Bench(tmp_path, request.param, dialect)
+    bench = Bench(tmp_path, request.param.mpiexec, request.param.dialect)
     bench.write_agent()
     return bench

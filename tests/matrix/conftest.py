@@ -20,8 +20,7 @@ import pytest
 
 from tests.jobs.conftest import MARKER, ROOT, Result
 from tests.matrix import networks
-from tests.support import mpi_environment, running, scaled, until
-from tests.support.mpis import Mpi, mpis
+from tests.support import Mpi, mpi_environment, mpis, running, scaled, until
 
 LOCAL = [sys.executable, "-m", "roujiamo", "local"]
 

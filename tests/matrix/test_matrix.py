@@ -8,7 +8,7 @@ import pytest
 
 from tests.jobs.conftest import ROOT
 from tests.matrix.conftest import Hosts
-from tests.support.mpis import Mpi
+from tests.support import Mpi
 
 PYTHON = sys.executable
 HELLO = [PYTHON, str(ROOT / "roujiamo" / "examples" / "hello.py")]

@@ -10,7 +10,7 @@ import pytest
 from tests.jobs.conftest import ROOT
 from tests.matrix import networks
 from tests.matrix.conftest import Hosts, cluster
-from tests.support.mpis import Mpi, mpis
+from tests.support import Mpi, mpis
 
 HELLO = [sys.executable, str(ROOT / "roujiamo" / "examples" / "hello.py")]
 MANY = 66

@@ -3,12 +3,12 @@
 Imported by the test process only. Nothing in here stands in for a part of the product.
 """
 
+from tests.support.mpis import Mpi, mpis
 from tests.support.programs import Program, children_called, children_of, is_alive, running
 from tests.support.tools import (
     MASTERS,
     OpenMpi,
     mpi_environment,
-    mpiexecs,
     open_mpis,
     python36,
     real_mesos,
@@ -20,13 +20,14 @@ from tests.support.waiting import scaled, until
 
 __all__ = [
     "MASTERS",
+    "Mpi",
     "OpenMpi",
     "Program",
     "children_called",
     "children_of",
     "is_alive",
     "mpi_environment",
-    "mpiexecs",
+    "mpis",
     "open_mpis",
     "python36",
     "real_mesos",

@@ -31,6 +31,11 @@ class Mpi(NamedTuple):
         return str(Path(self.mpiexec).parents[1])
 
     @property
+    def dialect(self) -> dialects.Dialect:
+        """The dialect of that name."""
+        return next(dialect for dialect in dialects.KNOWN if dialect.name == self.name)
+
+    @property
     def is_open_mpi(self) -> bool:
         """Of either major version."""
         return self.name.startswith("Open MPI")

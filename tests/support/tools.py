@@ -1,8 +1,7 @@
 """The tools of this machine that the tests use: Open MPI, an old Python, a real Mesos.
 
 Imported by the test process only. Each is looked for where a user would have it, and by an environment variable:
-ROUJIAMO_TEST_OPENMPI (mpiexec paths, colon-separated), ROUJIAMO_TEST_MPIEXECS (the same, of any MPI),
-ROUJIAMO_TEST_PYTHON36, ROUJIAMO_TEST_MASTER (host:port).
+ROUJIAMO_TEST_OPENMPI (mpiexec paths, colon-separated), ROUJIAMO_TEST_PYTHON36, ROUJIAMO_TEST_MASTER (host:port).
 """
 
 from __future__ import annotations
@@ -54,13 +53,6 @@ def open_mpis() -> tuple[OpenMpi, ...]:
         if version:
             found.setdefault(version, OpenMpi(version, mpiexec))
     return tuple(sorted(found.values(), key=lambda mpi: [int(part) for part in mpi.version.split(".")]))
-
-
-@functools.cache
-def mpiexecs() -> tuple[str, ...]:
-    """The mpiexecs of every MPI there is: from ROUJIAMO_TEST_MPIEXECS where it is set, else the Open MPIs."""
-    named = os.environ.get("ROUJIAMO_TEST_MPIEXECS")
-    return tuple(named.split(":")) if named else tuple(mpi.mpiexec for mpi in open_mpis())
 
 
 def _open_mpi_version(mpiexec: str) -> str | None:
