@@ -53,6 +53,7 @@ def test_a_name_reaches_the_agent_that_it_means(master: str, wanted: str, meant:
         ("node3", "there is no agent called node3; the agents are "),
         ("10.9.8", "there is no agent called 10.9.8;"),
         ("same.c.test", "2 agents are called same.c.test; write "),
+        ("127.0.0.1", "8 agents are called 127.0.0.1; write "),
     ],
 )
 def test_a_name_that_means_none_or_several_is_refused(master: str, wanted: str, sentence: str) -> None:

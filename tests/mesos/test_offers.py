@@ -84,6 +84,16 @@ def test_an_offer_that_cannot_be_read_is_a_protocol_error(broken):
         parse_offer(broken)
 
 
+@pytest.mark.parametrize(
+    ("pid", "address"),
+    [("slave(1)@10.0.0.7:5051", "10.0.0.7"), ("slave(1)@[fd00::7]:5051", "fd00::7"), ("", "")],
+)
+def test_an_agents_address_is_where_its_process_listens(pid, address):
+    """Users name hosts by address too, whatever hostname the agent gave itself."""
+    assert parse_agent({**AGENT, "pid": pid}).address == address
+    assert parse_agent(AGENT).address == ""
+
+
 def test_node2_comes_before_node10():
     """The hostfile's order is the order of ranks, and people expect it by number."""
     assert sorted(["node10", "node2", "node1"], key=natural_order) == ["node1", "node2", "node10"]
