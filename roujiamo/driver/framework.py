@@ -100,6 +100,8 @@ class Framework:
         self._last_reported: tuple[str, str] | None = None
         self._is_suppressed = False
         self._pending = PendingCalls()
+        # The call that failed last and was kept for the next subscription: once is enough.
+        self._repeated: Request | None = None
 
     @property
     def framework_id(self) -> str | None:
@@ -195,6 +197,11 @@ class Framework:
             self._end(outcome)
         else:
             self._emit_error(outcome, request)
+            is_lasting = outcome.kind == UNREACHABLE and request.name in LASTING_CALLS
+            if is_lasting and request is not self._repeated and self._pending.add(request):
+                # Whether it arrived is not known; to make it twice does no harm, and a lost REVIVE is a wait for ever.
+                self._repeated = request
+                self._give_up(outcome, time.monotonic())
 
     def _on_found(self, master: str | MasterTrouble) -> None:
         if self.phase is not Phase.SEEKING or self._is_closing:

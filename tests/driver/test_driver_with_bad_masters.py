@@ -345,6 +345,23 @@ def test_a_hanging_call_is_reported_and_pings_are_answered_meanwhile() -> None:
         assert (event["kind"], event["fatal"]) == ("unreachable", False)
 
 
+def test_a_call_without_an_answer_is_made_once_more_on_a_new_subscription() -> None:
+    """A REVIVE that is lost would be a wait for offers for ever; one that fails again is only reported."""
+    with (
+        ScriptedMaster(stay, stay, stay, on_call=refuse("500 Oops")) as master,
+        driver(first_line(master.address, limits={"teardown_seconds": 1.0})) as running,
+    ):
+        running.expect("subscribed", again=False)
+        running.send({"call": "revive"})
+        assert running.expect("error", call="revive")["kind"] == "unreachable"
+        running.expect("disconnected")
+        running.expect("subscribed", again=True)
+        running.expect("error", call="revive")
+        running.send({"call": "ping", "id": 1})
+        running.expect("pong")
+        assert master.kinds() == ["SUBSCRIBE", "REVIVE", "SUBSCRIBE", "REVIVE"]
+
+
 def test_teardown_goes_round_a_call_that_hangs_and_a_stream_that_is_refused() -> None:
     """The stream's TEARDOWN is not taken; a second subscription's is."""
 
