@@ -117,6 +117,9 @@ class Session:
         self._absence: asyncio.TimerHandle | None = None
         self._agents: list[dict[str, Any]] | None = None
         self._warnings: set[str] = set()
+        # What a whole agent is, only the master's list tells: until it is there, or is known not to come, offers wait.
+        self._is_list_settled = False
+        self._early_offers: list[dict[str, Any]] = []
 
     # Life.
 
@@ -277,15 +280,21 @@ class Session:
         if kind == "subscribed":
             await self._on_subscribed(event)
         elif kind == "offers":
-            self._apply(self._allocator.on_offers(event["offers"], self._loop.time()))
+            if self.request.exclusive and not self._is_list_settled:
+                self._early_offers.extend(event["offers"])
+            else:
+                self._apply(self._allocator.on_offers(event["offers"], self._loop.time()))
         elif kind == "inverse_offers":
             self._on_maintenance(event["inverse_offers"])
         elif kind == "rescind":
-            self._apply(self._allocator.on_rescind(event["offer_id"], self._loop.time()))
+            offer_id = event["offer_id"]
+            self._early_offers = [each for each in self._early_offers if each["id"]["value"] != offer_id]
+            self._apply(self._allocator.on_rescind(offer_id, self._loop.time()))
         elif kind == "update":
             self._on_update(event["status"])
         elif kind == "agents":
             self._on_agents(event["agents"])
+            self._settle_list()
         elif kind == "error":
             self._on_error(event)
         elif kind == "disconnected":
@@ -339,6 +348,7 @@ class Session:
             )
         if not self._is_ready:
             self._ask_agents()
+        self._early_offers.clear()
         self._apply(self._allocator.on_subscribed(self._loop.time()))
 
     def _ask_agents(self) -> None:
@@ -360,13 +370,26 @@ class Session:
         if impossible and not self._is_ready and self._named is None:
             self._warn(f"{impossible}; waiting in case that changes")
 
+    def _settle_list(self) -> None:
+        """The master has given its list of agents, or has refused to: look at the offers that waited for it."""
+        self._is_list_settled = True
+        if self._early_offers:
+            offers, self._early_offers = self._early_offers, []
+            self._apply(self._allocator.on_offers(offers, self._loop.time()))
+
     def _on_maintenance(self, inverse_offers: list[dict[str, Any]]) -> None:
         """Tell the user that hosts of the session are to be maintained; the job goes on as long as it may."""
         live = {host.agent_id: host for host in self.hosts.values() if host.state != LOST}
         for offer in inverse_offers:
             host = live.get(str(offer.get("agent_id", {}).get("value", "")))
-            if host is not None:
+            if host is None:
+                continue
+            try:
                 start = time.strftime("%Y-%m-%d %H:%M %Z", time.localtime(maintenance_start(offer)))
+            except (ProtocolError, OverflowError, OSError) as error:
+                # It only serves to tell people.
+                log.warning("%s", error)
+            else:
                 self._warn(
                     f"{host.name} is scheduled for maintenance from {start}; until its task is ended the job goes on"
                 )
@@ -393,6 +416,8 @@ class Session:
             self._note_trouble(message)
             if self._named is not None and event.get("call") == "agents":
                 self._named.on_list_withheld(message)
+            if event.get("call") == "agents":
+                self._settle_list()
             if event.get("call") == "accept":
                 self._on_not_accepted(set(event.get("offer_ids", ())), message)
 
@@ -696,6 +721,10 @@ def _remedy(told: str) -> str:
         return (
             "; the agent needs a python3 of version 3.6 or later on its PATH (or give an image that has one)"
         )
+    if "Volumes in ContainerInfo" in told:
+        return "; --volume and --device need agents with the isolator filesystem/linux"
+    if "Unsupported container image type" in told:
+        return "; --image needs agents with --image_providers=docker, or --containerizer docker"
     if "No such user" in told:
         return "; the agent must know the user that submits"
     return ""

@@ -106,6 +106,19 @@ def test_cpus_of_a_host_may_be_given_instead_of_those_of_a_process(placing: Plac
     assert sorted(placing.hosts(*options).values()) == [6]
 
 
+def test_a_whole_agent_is_one_that_nobody_else_uses(placing: Placing, bench: Bench) -> None:
+    """Also where its offer comes before the master's list of agents, which alone says how large it is."""
+    name = placing.names[0]
+    busy = ["-N", "1", "--host", name, placing.address, "sh", "-c", "echo up; read end"]
+    with bench.started(*busy, stdin=subprocess.PIPE) as job:
+        until(lambda: "up" in job.output(), 30, "the first job's start")
+        assert "1 shared with others" in placing.complaint("-N", "1", "--host", name, "--exclusive")
+        job.process.stdin.write(b"\n")
+        job.process.stdin.flush()
+        assert job.wait(30) == 0
+    assert set(placing.hosts("-N", "1", "--host", name, "--exclusive")) == {name}
+
+
 def test_gpus_that_nobody_has_are_said_to_be_missing(placing: Placing) -> None:
     """An impossible request is told at once, and waited for until the time is up."""
     assert "no agent has 1 GPU" in placing.complaint("--gpus", "1")
