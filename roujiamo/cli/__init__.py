@@ -12,7 +12,14 @@ import sys
 from collections.abc import Sequence
 
 import roujiamo
-from roujiamo.cli import alloc_command, local_command, rsh_command, run_command, status_command
+from roujiamo.cli import (
+    alloc_command,
+    doctor_command,
+    local_command,
+    rsh_command,
+    run_command,
+    status_command,
+)
 from roujiamo.errors import RoujiamoError
 
 DESCRIPTION = "Run unmodified MPI programs on Apache Mesos."
@@ -27,6 +34,7 @@ def main_parser() -> argparse.ArgumentParser:
     alloc_command.add(commands)
     rsh_command.add(commands)
     status_command.add(commands)
+    doctor_command.add(commands)
     local_command.add(commands)
     return parser
 

@@ -28,7 +28,7 @@ def launch_hosts(hosts: Sequence[Mapping[str, Any]], own_addresses: Container[st
     that do not resolve cost it seconds.
     """
     names = [str(host["name"]) for host in hosts]
-    meanings = _look_up(names)
+    meanings = look_up(names)
     are_unique = len(set(names)) == len(names)
     launched = []
     for name, host in zip(names, hosts, strict=True):
@@ -41,18 +41,18 @@ def launch_hosts(hosts: Sequence[Mapping[str, Any]], own_addresses: Container[st
     return launched
 
 
-def _look_up(names: Sequence[str]) -> dict[str, str]:
+def look_up(names: Sequence[str]) -> dict[str, str]:
     """Return for each name whether it resolves, soon, to this machine (OWN), to another (OTHER), or not (UNKNOWN)."""
     own = socket.gethostname().split(".")[0].lower()
     meanings = {name: OWN if name.split(".")[0].lower() in (own, "localhost") else UNKNOWN for name in names}
 
-    def look_up(name: str) -> None:
+    def resolve(name: str) -> None:
         with contextlib.suppress(OSError, UnicodeError):
             entries = socket.getaddrinfo(name, None, type=socket.SOCK_STREAM)
             meanings[name] = OWN if any(_is_local(str(entry[4][0])) for entry in entries) else OTHER
 
     wanted = [name for name in meanings if meanings[name] == UNKNOWN]
-    threads = [threading.Thread(target=look_up, args=(name,), daemon=True) for name in wanted]
+    threads = [threading.Thread(target=resolve, args=(name,), daemon=True) for name in wanted]
     if len(threads) <= LOOKUP_LIMIT:
         for thread in threads:
             thread.start()
