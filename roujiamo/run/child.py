@@ -32,6 +32,7 @@ class Child:
         is_own_master: bool,
     ) -> None:
         """Start it. Raises LauncherError, with the status that a shell gives."""
+        self._path = path
         self._waiting = waiting
         self._is_own_master = is_own_master
         try:
@@ -70,12 +71,16 @@ class Child:
                     os.kill(self.pid, next(kill_signals, signal.SIGKILL))
                     deadline = now + KILL_SECONDS
             elif isinstance(happening, ChildEnded) and happening.pid == self.pid:
+                if happening.by_signal and not (
+                    session.stop_signals or session.losses or self._is_own_master
+                ):
+                    session.tell(f"{self._path} was ended by signal {happening.status - 128}")
                 return happening.status if not stopped_by else (happening.status or 128 + stopped_by)
             elif isinstance(happening, SignalCame):
                 if not happening.from_terminal:
                     os.kill(self.pid, happening.number)
                 if self._is_end(happening):
-                    session.stop_signals += 1
+                    session.take_stop_signal(happening)
                     stopped_by = stopped_by or happening.number
                     # Open MPI 5 does not end at all while agents are pending; the second time means now.
                     grace = GRACE_SECONDS if session.stop_signals == 1 else KILL_SECONDS

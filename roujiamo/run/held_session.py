@@ -11,7 +11,7 @@ import signal
 import time
 from typing import Any
 
-from roujiamo.errors import RoujiamoError, SessionGone
+from roujiamo.errors import RoujiamoError
 from roujiamo.run.progress import Progress
 from roujiamo.run.waiting import BrokerSaid, ChildEnded, Happening, SignalCame, Waiting
 from roujiamo.session.request import SessionRequest
@@ -76,7 +76,9 @@ class HeldSession:
                 raise Interrupted(happening.number)
             elif isinstance(happening, ChildEnded) and happening.pid == self._client.pid:
                 self._is_broker_gone = True
-                raise SessionGone("the session's broker ended before the hosts were ready; -vv shows its log")
+                raise RoujiamoError(
+                    "the session's broker ended before the hosts were ready; -vv shows its log"
+                )
             elif isinstance(happening, BrokerSaid) and happening.event is not None:
                 event = happening.event
                 if event["event"] == "ready":
@@ -116,6 +118,18 @@ class HeldSession:
                     f"{self.request.failover_timeout_seconds:g} s (--failover-timeout)",
                 )
         return False
+
+    def take_stop_signal(self, came: SignalCame) -> None:
+        """Note that the user, or somebody else, wants the end; one who is not at the terminal is told so."""
+        self.stop_signals += 1
+        if self.stop_signals == 1 and not came.from_terminal:
+            self._progress.say(
+                0, f"{signal.Signals(came.number).name} came and was passed on: the run is ended"
+            )
+
+    def tell(self, sentence: str) -> None:
+        """Say something about the run to its user."""
+        self._progress.say(0, sentence)
 
     def _lose(self, sentence: str) -> bool:
         if sentence not in self.losses:

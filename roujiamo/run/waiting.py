@@ -42,10 +42,11 @@ class SignalCame:
 
 @dataclass(frozen=True)
 class ChildEnded:
-    """A child of ours: exit status as a shell gives it (128 + n for a signal)."""
+    """A child of ours: exit status as a shell gives it (128 + n for a signal), and whether a signal ended it."""
 
     pid: int
     status: int
+    by_signal: bool = False
 
 
 @dataclass(frozen=True)
@@ -122,5 +123,5 @@ class Waiting:
             if ended:
                 del self._children[pid]
                 code = os.waitstatus_to_exitcode(status)
-                return ChildEnded(pid, code if code >= 0 else 128 - code)
+                return ChildEnded(pid, code if code >= 0 else 128 - code, code < 0)
         return None
