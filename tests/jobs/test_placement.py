@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import signal
 import subprocess
 import time
 import urllib.request
@@ -36,11 +37,12 @@ class Placing:
         assert result.status == 0, result.err
         return hosts_of(result.out)
 
-    def complaint(self, *options: str) -> str:
-        """Run a job that cannot be; return what is said."""
-        result = self._bench.ompirun("--timeout", "2", *options, self.address, "true")
-        assert result.status == 124, result.err
-        return result.err
+    def assert_waits(self, sentence: str, *options: str) -> None:
+        """A job with these options waits, and says why; it is interrupted then."""
+        with self._bench.started("-v", "--timeout", "120", *options, self.address, "true") as job:
+            until(lambda: sentence in job.errors(), 40, f"the sentence {sentence!r}")
+            job.process.send_signal(signal.SIGINT)
+            assert job.wait(40) == 130, job.errors()
 
 
 @pytest.fixture(scope="module", params=["local", "real"])
@@ -78,7 +80,7 @@ def test_named_hosts_are_taken_and_excluded_ones_are_not(placing: Placing) -> No
     first, second, third = placing.names
     assert set(placing.hosts("-N", "2", "-n", "2", "--host", f"{first},{third}")) == {first, third}
     assert set(placing.hosts("-N", "1", "--exclude", first, "--constraint", f"hostname!={third}")) == {second}
-    assert "2 are needed" in placing.complaint("-N", "2", "--host", first)
+    placing.assert_waits("2 are needed", "-N", "2", "--host", first)
 
 
 def test_attributes_decide(placing: Placing) -> None:
@@ -86,7 +88,7 @@ def test_attributes_decide(placing: Placing) -> None:
     if any("zone" not in agent["attributes"] for agent in placing.agents):
         pytest.skip("the master's agents have no attributes zone and rack")
     assert len(placing.hosts("-N", "3", "--constraint", "zone==a", "--constraint", "rack~r[12]")) == 3
-    assert "none of the 3 agents matches zone==b" in placing.complaint("--constraint", "zone==b")
+    placing.assert_waits("none of the 3 agents matches zone==b", "--constraint", "zone==b")
 
 
 def test_cpus_of_a_host_may_be_given_instead_of_those_of_a_process(placing: Placing) -> None:
@@ -112,7 +114,7 @@ def test_a_whole_agent_is_one_that_nobody_else_uses(placing: Placing, bench: Ben
     busy = ["-N", "1", "--host", name, placing.address, "sh", "-c", "echo up; read end"]
     with bench.started(*busy, stdin=subprocess.PIPE) as job:
         until(lambda: "up" in job.output(), 30, "the first job's start")
-        assert "1 shared with others" in placing.complaint("-N", "1", "--host", name, "--exclusive")
+        placing.assert_waits("1 shared with others", "-N", "1", "--host", name, "--exclusive")
         job.process.stdin.write(b"\n")
         job.process.stdin.flush()
         assert job.wait(30) == 0
@@ -121,8 +123,8 @@ def test_a_whole_agent_is_one_that_nobody_else_uses(placing: Placing, bench: Ben
 
 def test_gpus_that_nobody_has_are_said_to_be_missing(placing: Placing) -> None:
     """An impossible request is told at once, and waited for until the time is up."""
-    assert "no agent has 1 GPU" in placing.complaint("--gpus", "1")
-    assert "no agent has 2 GPUs" in placing.complaint("--gpus-per-host", "2")
+    placing.assert_waits("no agent has 1 GPU", "--gpus", "1")
+    placing.assert_waits("no agent has 2 GPUs", "--gpus-per-host", "2")
 
 
 @contextlib.contextmanager
@@ -152,7 +154,7 @@ def test_an_agent_that_is_to_be_maintained_is_avoided_and_said_so(placing: Placi
     agent = placing.agents[0]
     with maintained(placing, agent):
         assert agent["hostname"] not in placing.hosts("-N", "2")
-        assert "1 scheduled for maintenance" in placing.complaint("-N", "3")
+        placing.assert_waits("1 scheduled for maintenance", "-N", "3")
 
 
 def test_a_running_job_is_told_that_its_host_is_to_be_maintained(placing: Placing, bench: Bench) -> None:
@@ -180,3 +182,32 @@ def test_a_master_that_withdraws_held_offers_ends_no_wait(bench: Bench) -> None:
             assert result.status == 0, result.err
             assert len(hosts_of(result.out)) == 3
             assert job.wait(30) == 0
+
+
+def test_reserved_resources_serve_their_role_and_its_children_only(placing: Placing) -> None:
+    """docs/reservation.md: what is reserved for hpc is hpc's and hpc/team's; for others the agent is the smaller."""
+    if placing.address != real_mesos():
+        pytest.skip("the local cluster makes no reservations")
+    agent = placing.agents[0]
+    reserved = [
+        {
+            "name": name,
+            "type": "SCALAR",
+            "scalar": {"value": value},
+            "reservations": [{"type": "DYNAMIC", "role": "hpc"}],
+        }
+        for name, value in (("cpus", 3), ("mem", 1000))
+    ]
+    body = {"agent_id": {"value": agent["id"]}, "resources": reserved}
+    options = ["-N", "1", "-n", "4", "--host", agent["hostname"]]
+    assert _operator_call(placing.address, "RESERVE_RESOURCES", body) == 202
+    try:
+        assert list(placing.hosts(*options, "--role", "hpc/team").values()) == [4]
+        placing.assert_waits("4 cpus; the largest has 1 cpu", *options)
+    finally:
+        assert _operator_call(placing.address, "UNRESERVE_RESOURCES", body) == 202
+
+
+def _operator_call(address: str, kind: str, body: dict[str, Any]) -> int:
+    content = json.dumps({"type": kind, kind.lower(): body}).encode()
+    return http_request(address, "POST", "/api/v1", content, {"Content-Type": "application/json"})[0]
