@@ -11,6 +11,7 @@ import re
 import secrets
 import subprocess
 import sys
+import threading
 
 from tests.chaos.runs import play
 from tests.faults.job import VICTIMS, adopt_orphans
@@ -40,17 +41,29 @@ def main() -> int:
         subprocess.Popen([*line, str(part)], stdout=subprocess.PIPE, text=True)
         for part in range(options.jobs)
     ]
-    said = [part.communicate()[0] for part in parts]
-    lines = "".join(said).splitlines()
+    lines: list[str] = []
+    threads = [threading.Thread(target=_follow, args=(part, lines)) for part in parts]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
     counts = {word: sum(word in each for each in lines) for word in ("FAILED", "hangs", "left behind")}
     faults = sum(len(FAULT.findall(each)) for each in lines if each.startswith("run "))
-    print("".join(said), end="")
     runs = sum(each.startswith("run ") for each in lines)
     print(
         f"seed {options.seed}: {runs} runs, {faults} faults, {counts['left behind']} leftovers, "
         f"{counts['hangs']} hangs, {counts['FAILED']} failed"
     )
     return 1 if counts["FAILED"] or runs != options.runs else 0
+
+
+def _follow(part: subprocess.Popen[str], lines: list[str]) -> None:
+    """Print what a part says as it says it, and keep it."""
+    assert part.stdout is not None
+    with part:
+        for line in part.stdout:
+            lines.append(line)
+            print(line, end="", flush=True)
 
 
 def play_all(seed: int, numbers: list[int], master: str) -> int:

@@ -18,10 +18,10 @@ SEED = 20300
 @pytest.mark.parametrize(
     ("master", "runs"),
     [
-        ("local:2", 12),
+        ("local:2", 6),
         pytest.param(
             real_mesos(),
-            6,
+            3,
             marks=pytest.mark.skipif(real_mesos() is None, reason="no real Mesos (ROUJIAMO_TEST_MASTER)"),
         ),
     ],
