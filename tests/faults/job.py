@@ -171,7 +171,7 @@ class Job:
 
 
 @contextlib.contextmanager
-def job(master: str = "local:2", nodes: int = 2, timeout_seconds: float = 60) -> Iterator[Job]:
+def job(master: str = "local:2", nodes: int = 2, timeout_seconds: float = 25) -> Iterator[Job]:
     """A started job, ended and removed at the end."""
     mpi = open_mpis()[0]
     known = children_of(os.getpid())
