@@ -45,4 +45,7 @@ def find(version_text: str) -> Dialect | None:
 
 def environment_of_all(plan: LaunchPlan) -> dict[str, str]:
     """Return the variables of every MPI together; each has names of its own."""
-    return {name: value for dialect in KNOWN for name, value in dialect.environment(plan).items()}
+    settings: dict[str, str] = {}
+    for dialect in KNOWN:
+        settings |= {**dialect.environment(plan), **dialect.instead_of_arguments}
+    return settings

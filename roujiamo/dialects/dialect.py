@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 
 AGENT = "roujiamo-rsh"
@@ -82,8 +82,9 @@ class Dialect:
 
     `versions`: patterns, of which one is found in what `mpiexec --version` prints. `daemon`: the program that it starts
     on each host. `environment(plan)`: the variables for its mpiexec. `arguments(plan)`: what only its command line
-    takes. `refusal(plan, words, variables)`: why it would hang, or run ranks outside the tasks, with the user's own
-    mpiexec arguments and variables, in one sentence; None where it would not.
+    takes; `instead_of_arguments`: the variables that come nearest, for where the user writes it. `refusal(plan, words,
+    variables)`: why it would hang, or run ranks outside the tasks, with the user's own mpiexec arguments and variables,
+    in one sentence; None where it would not.
     """
 
     name: str
@@ -92,6 +93,7 @@ class Dialect:
     environment: Callable[[LaunchPlan], Mapping[str, str]]
     refusal: Callable[[LaunchPlan, Sequence[str], Mapping[str, str]], str | None]
     arguments: Callable[[LaunchPlan], list[str]] = lambda plan: []
+    instead_of_arguments: Mapping[str, str] = field(default_factory=dict)
 
     def recognises(self, version_text: str) -> bool:
         """Tell whether `version_text` is this MPI's."""

@@ -20,8 +20,6 @@ def environment(plan: LaunchPlan) -> Mapping[str, str]:
         # Hydra starts the local host's proxy by itself otherwise, outside the task.
         "HYDRA_LAUNCHER_AUTOFORK": "0",
         "HYDRA_BINDING": "core" if plan.bind else "none",
-        # The whole environment of mpiexec goes to the ranks otherwise; --env goes through the tasks.
-        "HYDRA_ENV": "none",
     }
     if plan.interface is not None:
         settings["HYDRA_IFACE"] = plan.interface
@@ -44,10 +42,18 @@ def refusal(plan: LaunchPlan, arguments: Sequence[str], environment: Mapping[str
     return foreign_hosts(plan, arguments, ("-hosts", "--hosts", "-host", "--host"))
 
 
+def arguments(plan: LaunchPlan) -> list[str]:
+    """Return `-envnone`: the environment of mpiexec goes to the ranks otherwise; --env goes through the tasks."""
+    return ["-envnone"]
+
+
 DIALECT = Dialect(
     name="MPICH",
     versions=(r"HYDRA build details",),
     daemon="hydra_pmi_proxy",
     environment=environment,
     refusal=refusal,
+    arguments=arguments,
+    # The same as -envnone, but that MPI_Comm_spawn fails with it ("duplicate setting: genv-prop", MPICH 5.0.2).
+    instead_of_arguments={"HYDRA_ENV": "none"},
 )

@@ -64,14 +64,14 @@ class Hosts:
         return Result(process.returncode, out, err)
 
     def roujiamo(
-        self, command: str, *arguments: str, mpi: Mpi, stdin: str = "", seconds: float = 60
+        self, command: str, *arguments: str, mpi: Mpi, stdin: str = "", seconds: float = 60, **variables: str
     ) -> Result:
         """`roujiamo run` or `alloc` on this cluster; --prefix, because the MPIs lie beside the ranks' Python."""
         options = ["--master", self.master, "--prefix", mpi.prefix, "--env", f"{MARKER}={self.mark}"]
         line = [sys.executable, "-m", "roujiamo", command, *options]
         if command == "run":
             line += ["--mpiexec", mpi.mpiexec]
-        return self.run(*line, *arguments, mpi=mpi, stdin=stdin, seconds=seconds)
+        return self.run(*line, *arguments, mpi=mpi, stdin=stdin, seconds=seconds, **variables)
 
     def left_processes(self) -> list[str]:
         """The processes that carry the mark."""
