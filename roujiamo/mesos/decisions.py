@@ -6,8 +6,9 @@ Pure; used by the allocator, which makes them, and by the broker, which carries 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from roujiamo.mesos.offers import Offer, natural_order
+from roujiamo.mesos.offers import Offer
 from roujiamo.mesos.resources import JSON
+from roujiamo.session.names import natural_order
 
 
 @dataclass(frozen=True)

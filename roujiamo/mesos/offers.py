@@ -71,15 +71,6 @@ def _seconds(time_info: JSON) -> float:
     return int(time_info["nanoseconds"]) / 1e9
 
 
-def natural_order(hostname: str) -> tuple[tuple[int, int, str], ...]:
-    """Return a sort key that puts node2 before node10."""
-    return tuple(
-        (0, int(piece), "") if piece.isdecimal() else (1, 0, piece)
-        for piece in re.split(r"(\d+)", hostname)
-        if piece
-    )
-
-
 def _checked(read: Callable[[JSON, str], T], value: JSON, role: str, what: str) -> T:
     try:
         return read(value, role)

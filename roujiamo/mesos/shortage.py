@@ -10,10 +10,10 @@ from functools import partial
 
 from roujiamo.mesos.constraints import Constraint
 from roujiamo.mesos.demand import Demand
-from roujiamo.mesos.offers import Agent, natural_order
+from roujiamo.mesos.offers import Agent
 from roujiamo.mesos.resources import SCALARS, Resources, amount_of
 from roujiamo.mesos.split import split_evenly
-from roujiamo.session.names import HostNames
+from roujiamo.session.names import HostNames, natural_order
 
 # Why an agent cannot be a host, as "2 ..." continues.
 IS_HOST = "in use by this session"

@@ -145,7 +145,7 @@ class HostIndex(Generic[Key]):
         if len(found) == 1:
             return found[0]
         if not found:
-            known = listing(dict.fromkeys(each.hostname for each in self._hosts.values()))
+            known = listing(sorted({each.hostname for each in self._hosts.values()}, key=natural_order))
             raise HostUnknown(f"there is no {self._what} called {wanted}; the {self._what}s are {known}")
         several = [self._hosts[key] for key in found]
         if len({normal(each.hostname) for each in several}) == len(several):
@@ -153,6 +153,15 @@ class HostIndex(Generic[Key]):
             raise HostUnknown(f"{wanted} may mean {choices}; name the {self._what} in full")
         choices = listing((each.own[0] if each.own else each.hostname for each in several), word="or")
         raise HostUnknown(f"{len(several)} {self._what}s are called {wanted}; write {choices} instead")
+
+
+def natural_order(hostname: str) -> tuple[tuple[int, int, str], ...]:
+    """Return a sort key that puts node2 before node10."""
+    return tuple(
+        (0, int(piece), "") if piece.isdecimal() else (1, 0, piece)
+        for piece in re.split(r"(\d+)", hostname)
+        if piece
+    )
 
 
 def listing(names: Iterable[str], most: int = 8, word: str = "and") -> str:

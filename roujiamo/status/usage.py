@@ -1,7 +1,7 @@
 """What the tasks of a session use, for those that run on this machine.
 
 Runs in `roujiamo status`. A host tells its broker the pid of its proxy; whether that is a process of this machine, and
-of that very task, its environment tells (Mesos gives each task MESOS_TASK_ID).
+of that very task, its environment tells (Mesos gives each task MESOS_SANDBOX, and a command task's has its id in it).
 """
 
 from __future__ import annotations
@@ -35,7 +35,8 @@ def usage_of(host: dict[str, Any]) -> Usage | None:
         return None
     try:
         proxy = psutil.Process(int(pid))
-        if proxy.environ().get("MESOS_TASK_ID") != host["task_id"]:
+        sandbox = proxy.environ().get("MESOS_SANDBOX", "")
+        if sandbox != host["facts"].get("sandbox") or host["task_id"] not in sandbox:
             return None
         tree = [proxy, *proxy.children(recursive=True)]
     except psutil.Error:

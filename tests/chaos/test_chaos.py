@@ -1,4 +1,7 @@
-"""A sample of the chaos runs, from a fixed seed. The whole: `python -m tests.chaos --runs 1000`."""
+"""A sample of the chaos runs, from a fixed seed. The whole: `python -m tests.chaos --runs 1000`.
+
+Only with ROUJIAMO_TEST_FAULTS=1: it takes minutes, and needs a machine that has nothing else to do.
+"""
 
 from __future__ import annotations
 
@@ -9,11 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import real_mesos, requires_open_mpi, scaled
+from tests.support import on_demand, real_mesos, requires_open_mpi, scaled
 
 SEED = 20300
 
 
+@on_demand
 @requires_open_mpi
 @pytest.mark.parametrize(
     ("master", "runs"),

@@ -1,6 +1,7 @@
 """A sample of the fault matrix, another one for each seed; the whole: `python -m tests.faults`.
 
-`ROUJIAMO_TEST_SEED` chooses the sample.
+`ROUJIAMO_TEST_SEED` chooses the sample. Only with ROUJIAMO_TEST_FAULTS=1: it takes minutes, and needs a machine that
+has nothing else to do.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import pytest
 
 from tests.faults.job import VICTIMS
 from tests.faults.matrix import Cell, cells, play
-from tests.support import requires_open_mpi
+from tests.support import on_demand, requires_open_mpi
 
 # Each costs some seconds.
 SAMPLE = 6
@@ -26,6 +27,7 @@ def sample() -> list[Cell]:
     return [chance.choice([cell for cell in cells() if cell.victim == victim]) for victim in victims]
 
 
+@on_demand
 @requires_open_mpi
 @pytest.mark.parametrize("cell", sample(), ids=lambda cell: cell.name)
 def test_a_hurt_job_ends_as_the_documents_say(cell: Cell) -> None:

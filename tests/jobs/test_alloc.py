@@ -33,7 +33,7 @@ MOMENT = "sleep 1.$OMPI_COMM_WORLD_RANK"
 
 def test_plain_mpiexecs_run_one_after_another_and_at_once(bench_of_each: Bench, master: str) -> None:
     """No option of ours, no path: what a script has that knows nothing of Mesos."""
-    rank = f"sh -c 'echo in $MESOS_TASK_ID; {MOMENT}'"
+    rank = f"sh -c 'echo in $MESOS_SANDBOX; {MOMENT}'"
     script = f"mpiexec {rank}; mpiexec -n 3 {rank} & mpiexec -n 4 {rank} & wait; exit 7"
     result = alloc(bench_of_each, "-N", "2", "-n", "4", "--master", master, "--", "sh", "-c", script)
     assert result.status == 7, result.err

@@ -3,8 +3,9 @@
 import pytest
 
 from roujiamo.errors import ProtocolError
-from roujiamo.mesos.offers import natural_order, parse_agent, parse_offer
+from roujiamo.mesos.offers import parse_agent, parse_offer
 from roujiamo.mesos.resources import Resources
+from roujiamo.session.names import natural_order
 
 OFFER = {
     "id": {"value": "M-O1"},

@@ -80,7 +80,7 @@ def test_short_full_and_upper_case_names_mean_the_same_host(wanted: str, meant: 
     ("wanted", "sentence"),
     [
         ("agent2", "agent2 may mean agent2.example.org or agent2.other.org; name the host in full"),
-        ("agent3", "there is no host called agent3; the hosts are agent1.example.org, "),
+        ("agent3", "there is no host called agent3; the hosts are 10.0.0.7, Agent9, agent1.example.org, "),
         ("10.0.0", "there is no host called 10.0.0"),
         ("agent", "there is no host called agent;"),
     ],

@@ -105,6 +105,10 @@ def real_mesos() -> str | None:
     return os.environ.get("ROUJIAMO_TEST_MASTER") or None
 
 
+on_demand = pytest.mark.skipif(
+    os.environ.get("ROUJIAMO_TEST_FAULTS", "") != "1",
+    reason="plays faults for minutes: on demand, ROUJIAMO_TEST_FAULTS=1",
+)
 requires_python36 = pytest.mark.skipif(
     python36() is None, reason="no Python 3.6 on this machine (ROUJIAMO_TEST_PYTHON36 names one)"
 )
