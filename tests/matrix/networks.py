@@ -8,6 +8,7 @@ who takes that one waits for ever. Namespaces are named after this process, so l
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import re
 import shutil
@@ -18,6 +19,8 @@ from dataclasses import dataclass
 from tests.support import is_alive
 
 _PREFIX = "rjtest"
+# Several may be there at once.
+_numbers = itertools.count(1)
 
 
 @dataclass(frozen=True)
@@ -47,7 +50,7 @@ def why_not() -> str | None:
 def network(agents: int) -> Iterator[Network]:
     """A launch host and so many agents' hosts, for the time of a with-block."""
     _sweep()
-    stem = f"{_PREFIX}{os.getpid()}"
+    stem = f"{_PREFIX}{os.getpid()}-{next(_numbers)}"
     switch, hosts = f"{stem}-sw", [f"{stem}-{number}" for number in range(agents + 1)]
     try:
         _ip(f"netns add {switch}", *(f"netns add {host}" for host in hosts))
