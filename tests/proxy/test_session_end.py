@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,14 @@ echo $!
 while :; do sleep 1000; done
 """
 
+
+def _terminate(pids: Iterable[int]) -> None:
+    for pid in pids:
+        # One may end because another has.
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGTERM)
+
+
 ENDINGS: dict[str, Callable[[Bench], object]] = {
     "goodbye": lambda host: host.broker.say_goodbye(),
     "broker gone": lambda host: host.broker.close(),
@@ -34,7 +43,7 @@ ENDINGS: dict[str, Callable[[Bench], object]] = {
         os.kill(host.worker(), signal.SIGSTOP),
         host.task.process.terminate(),
     ),
-    "SIGTERM to all, as Mesos does": lambda host: [os.kill(pid, signal.SIGTERM) for pid in _of(host)],
+    "SIGTERM to all, as Mesos does": lambda host: _terminate(_of(host)),
 }
 
 STATUSES = {

@@ -228,6 +228,9 @@ def test_one_signal_ends_the_shim_where_the_server_takes_none(tmp_path: Path) ->
     words = ["host", f"echo $$ >{pid}; echo ready; exec sleep 1000"]
     with serving(address) as server, starting(address, *words, ready="ready") as shim:
         server.process.send_signal(signal.SIGSTOP)
+        # It may run on for a moment, and would take the signal then (proc(5), /proc/pid/stat, state).
+        stat = Path(f"/proc/{server.pid}/stat")
+        until(lambda: stat.read_text().rpartition(")")[2].split()[0] == "T", what="the server's stop")
         try:
             shim.process.send_signal(signal.SIGTERM)
             assert shim.wait() == 255
