@@ -23,7 +23,17 @@ import pytest
 
 from tests.jobs.conftest import MARKER, active_frameworks
 from tests.local.conftest import cluster
-from tests.support import MASTERS, Program, mpi_environment, mpis, real_mesos, running, scaled, until
+from tests.support import (
+    MASTERS,
+    Program,
+    mpi_environment,
+    mpis,
+    processes_with,
+    real_mesos,
+    running,
+    scaled,
+    until,
+)
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -137,14 +147,7 @@ class Bench:
 
     def left_processes(self) -> list[str]:
         """The processes that carry the mark, tasks' included."""
-        wanted = f"{MARKER}={self.mark}".encode()
-        left = []
-        for process in Path("/proc").iterdir():
-            if process.name.isdigit():
-                with contextlib.suppress(OSError):
-                    if wanted in (process / "environ").read_bytes().split(b"\0"):
-                        left.append(f"{process.name} {(process / 'cmdline').read_bytes()[:200]!r}")
-        return left
+        return processes_with(MARKER, self.mark)
 
     def processes(self, pattern: str) -> list[int]:
         """The pids of those whose command line has `pattern` in it."""

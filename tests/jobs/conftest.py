@@ -26,6 +26,7 @@ from tests.support import (
     Program,
     mpi_environment,
     open_mpis,
+    processes_with,
     real_mesos,
     running,
     scaled,
@@ -83,14 +84,7 @@ class Bench:
 
     def left_processes(self) -> list[str]:
         """The processes that carry the mark, tasks' included."""
-        wanted = f"{MARKER}={self.mark}".encode()
-        left = []
-        for process in Path("/proc").iterdir():
-            if process.name.isdigit():
-                with contextlib.suppress(OSError):
-                    if wanted in (process / "environ").read_bytes().split(b"\0"):
-                        left.append(f"{process.name} {(process / 'cmdline').read_bytes()[:200]!r}")
-        return left
+        return processes_with(MARKER, self.mark)
 
     def left_files(self) -> list[str]:
         """What lies in the temporary folder."""

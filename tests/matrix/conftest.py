@@ -20,7 +20,7 @@ import pytest
 
 from tests.jobs.conftest import MARKER, ROOT, Result
 from tests.matrix import networks
-from tests.support import Mpi, mpi_environment, mpis, running, scaled, until
+from tests.support import Mpi, mpi_environment, mpis, processes_with, running, scaled, until
 
 LOCAL = [sys.executable, "-m", "roujiamo", "local"]
 
@@ -75,13 +75,7 @@ class Hosts:
 
     def left_processes(self) -> list[str]:
         """The processes that carry the mark."""
-        left = []
-        for process in Path("/proc").iterdir():
-            if process.name.isdigit():
-                with contextlib.suppress(OSError):
-                    if f"{MARKER}={self.mark}".encode() in (process / "environ").read_bytes().split(b"\0"):
-                        left.append(f"{process.name} {(process / 'cmdline').read_bytes()[:200]!r}")
-        return left
+        return processes_with(MARKER, self.mark)
 
 
 @contextlib.contextmanager

@@ -4,7 +4,7 @@ Imported by the test process only. Nothing in here stands in for a part of the p
 """
 
 from tests.support.mpis import Mpi, mpis
-from tests.support.programs import Program, children_called, children_of, is_alive, running
+from tests.support.programs import Program, children_called, children_of, is_alive, processes_with, running
 from tests.support.tools import (
     MASTERS,
     OpenMpi,
@@ -31,6 +31,7 @@ __all__ = [
     "mpis",
     "on_demand",
     "open_mpis",
+    "processes_with",
     "python36",
     "real_mesos",
     "requires_open_mpi",

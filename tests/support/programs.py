@@ -124,6 +124,19 @@ def children_called(pid: int, name: str) -> list[int]:
     return found
 
 
+def processes_with(name: str, value: str) -> list[str]:
+    """The processes, as pid and command line, that have a variable of that value in their environment."""
+    wanted = f"{name}={value}".encode()
+    found = []
+    for process in Path("/proc").iterdir():
+        if process.name.isdigit():
+            # It may be another user's, or end while it is looked at.
+            with contextlib.suppress(OSError):
+                if wanted in (process / "environ").read_bytes().split(b"\0"):
+                    found.append(f"{process.name} {(process / 'cmdline').read_bytes()[:200]!r}")
+    return found
+
+
 def is_alive(pid: int) -> bool:
     """Whether a process of that number runs (one that only waits to be reaped does not)."""
     try:
