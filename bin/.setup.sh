@@ -27,7 +27,7 @@ version_of() {
 
 is_new_enough() {
     case $1 in
-        3.?) return 1 ;;
+        3.? | 3.10) return 1 ;;
         3.*) return 0 ;;
         *) return 1 ;;
     esac
@@ -41,20 +41,20 @@ find_python() {
         base_version=$(version_of "$base_python")
         [ -n "$base_version" ] || die "PYTHON=$PYTHON: it does not run as a Python interpreter" 126
         is_new_enough "$base_version" ||
-            die "PYTHON=$PYTHON is Python $base_version; roujiamo needs 3.10 or later to submit jobs"
+            die "PYTHON=$PYTHON is Python $base_version; roujiamo needs 3.11 or later to submit jobs"
         venv=$root/.venv-$base_version
         return
     fi
     venv=$root/.venv
     too_old=
-    for name in python3 python3.13 python3.12 python3.11 python3.10 python3.14; do
+    for name in python3 python3.13 python3.12 python3.11 python3.14; do
         base_python=$(command -v "$name") || continue
         base_version=$(version_of "$base_python")
         [ -n "$base_version" ] || continue
         is_new_enough "$base_version" && return
         too_old="${too_old:+$too_old, }$base_python is $base_version"
     done
-    die "no Python 3.10 or later on PATH${too_old:+ ($too_old)}; install one (Debian: apt install python3 python3-venv) or name it with PYTHON=/path/to/python3" 127
+    die "no Python 3.11 or later on PATH${too_old:+ ($too_old)}; install one (Debian: apt install python3 python3-venv) or name it with PYTHON=/path/to/python3" 127
 }
 
 # Debian splits ensurepip off into python3-venv: without it, any pip or virtualenv that is there will do.

@@ -23,5 +23,5 @@ fi
 for python in ${ROUJIAMO_PYTHON:+"$ROUJIAMO_PYTHON"} "$here/python3" "$here/python" python3; do
     command -v "$python" >/dev/null 2>&1 && exec "$python" -c "$start" "" "$@"
 done
-echo "ompirun.sh: no python3 here; install Python 3.10 or later, or name one in ROUJIAMO_PYTHON" >&2
+echo "ompirun.sh: no python3 here; install Python 3.11 or later, or name one in ROUJIAMO_PYTHON" >&2
 exit 127

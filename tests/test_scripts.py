@@ -77,7 +77,7 @@ def test_without_a_python_the_scripts_say_what_to_install(clone: Path, tools: Pa
     """The first thing that a bare machine may lack."""
     answer = run([clone / "bin" / script], {"PATH": str(tools), "HOME": str(clone)})
     assert answer.returncode == 127
-    assert answer.stderr.startswith(f"{script}: no Python 3.10 or later on PATH")
+    assert answer.stderr.startswith(f"{script}: no Python 3.11 or later on PATH")
     assert "apt install python3" in answer.stderr
 
 
@@ -92,7 +92,7 @@ def test_an_old_python_is_named_with_its_version(clone: Path, tools: Path) -> No
     assert f"({tools}/python3 is 3.6)" in answer.stderr
     answer = run([clone / "bin" / "test"], {"PATH": str(tools), "HOME": str(clone), "PYTHON": old})
     assert answer.returncode == 1
-    assert "is Python 3.6; roujiamo needs 3.10 or later" in answer.stderr
+    assert "is Python 3.6; roujiamo needs 3.11 or later" in answer.stderr
 
 
 def test_a_python_that_was_asked_for_and_is_not_there_is_an_error(clone: Path) -> None:

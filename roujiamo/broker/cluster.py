@@ -72,7 +72,7 @@ class LocalCluster:
         try:
             line = await asyncio.wait_for(reader.readline(), START_SECONDS)
             return str(json.loads(line)["master"])
-        except (asyncio.TimeoutError, ValueError, KeyError) as error:
+        except (TimeoutError, ValueError, KeyError) as error:
             await self.stop()
             raise LocalClusterError(
                 f"the local cluster did not start within {START_SECONDS:.0f} s; `roujiamo local` by itself shows why"
@@ -87,7 +87,7 @@ class LocalCluster:
         os.close(self._owner_pipe)
         try:
             await asyncio.wait_for(self._process.wait(), STOP_SECONDS)
-        except asyncio.TimeoutError:
+        except TimeoutError:
             self._process.kill()
             await self._process.wait()
         self._process = None

@@ -155,7 +155,7 @@ class Driver:
             # Its last line may still be in the pipe.
             await asyncio.wait({self._reading}, timeout=LAST_LINE_SECONDS)
             return status
-        except asyncio.TimeoutError:
+        except TimeoutError:
             log.warning("the driver did not end within %.0f s; killing it", TEARDOWN_SECONDS)
             process.kill()
             await process.wait()

@@ -5,9 +5,9 @@ Its own syntax is the oldest, so that any Python 3 can say what is wrong.
 
 import sys
 
-if sys.version_info < (3, 10):
+if sys.version_info < (3, 11):
     sys.stdout.write(
-        "%s is Python %d.%d, and a session needs 3.10 or newer; set ROUJIAMO_PYTHON to one, or start the session with "
+        "%s is Python %d.%d, and a session needs 3.11 or newer; set ROUJIAMO_PYTHON to one, or start the session with "
         "`roujiamo run`" % (sys.executable, sys.version_info[0], sys.version_info[1])
     )
     sys.exit(255)

@@ -77,7 +77,7 @@ def test_an_interpreter_that_is_too_old_to_start_a_session_says_so(bench_by_hand
     """The shim itself runs on it, inside tasks; a session's own parts do not."""
     result = bench_by_hand.run("roujiamo-rsh", "agent1", "true", ROUJIAMO_PYTHON=str(python36()))
     assert result.status == 255
-    assert "a session needs 3.10 or newer" in result.err
+    assert "a session needs 3.11 or newer" in result.err
     assert len(result.err.splitlines()) == 1, result.err
 
 

@@ -78,7 +78,7 @@ def python_without_pymesos() -> str | None:
         shutil.which("python3", path="/usr/bin:/usr/local/bin"),
     ):
         if python and os.path.exists(python):
-            code = "import sys, importlib.util as u; print(sys.version_info >= (3, 10) and not u.find_spec('pymesos'))"
+            code = "import sys, importlib.util as u; print(sys.version_info >= (3, 11) and not u.find_spec('pymesos'))"
             answer = subprocess.run(
                 [python, "-c", code], capture_output=True, text=True, timeout=60, check=False
             )
@@ -87,7 +87,7 @@ def python_without_pymesos() -> str | None:
     return None
 
 
-@pytest.mark.skipif(python_without_pymesos() is None, reason="every Python 3.10 or later here has pymesos")
+@pytest.mark.skipif(python_without_pymesos() is None, reason="every Python 3.11 or later here has pymesos")
 def test_a_missing_pymesos_is_named_with_the_line_that_installs_it() -> None:
     """In a Python that really has none."""
     python = python_without_pymesos()
