@@ -1,0 +1,180 @@
+"""The session's proxies: their call-backs, their connections' losses and returns, their goodbyes.
+
+Runs in the broker. Each proxy is trusted for its own host alone. What a task carries proves it once, for first contact;
+later connections are made with the credential that the proxy was sent in its WELCOME, each in a new epoch.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable, Mapping
+
+from roujiamo.broker.callback import CallBackPort, address_towards, callback_target, listening_address
+from roujiamo.broker.hosts import CONTACTED, LOST, READY, Host
+from roujiamo.protocol import frames
+from roujiamo.protocol.handshake import FIRST_CONTACT, RESUME, Responder, identity
+from roujiamo.protocol.link import Link
+from roujiamo.proxy.welcome import build_welcome, carried_modules
+from roujiamo.session.request import SessionRequest
+
+log = logging.getLogger(__name__)
+
+PING_SECONDS = 15.0
+SILENCE_SECONDS = 45.0
+GOODBYE_SECONDS = 6.0
+
+
+class Proxies:
+    """The connections of all hosts. `targets` is where tasks call back to, empty until the port is open."""
+
+    def __init__(
+        self,
+        request: SessionRequest,
+        hosts: Mapping[str, Host],
+        is_ending: Callable[[], bool],
+        *,
+        unlocks_memory: bool,
+    ) -> None:
+        """`hosts` by task id, as the session keeps them. `is_ending`: a proxy that leaves is not missed any more.
+
+        Raises UsageError where the user's environment is too large: before anything is launched.
+        """
+        self.targets: list[str] = []
+        self._request = request
+        self._hosts = hosts
+        self._is_ending = is_ending
+        self._unlocks_memory = unlocks_memory
+        self._loop = asyncio.get_running_loop()
+        self._all_gone = asyncio.Event()
+        self._by_identity: dict[tuple[int, bytes], Host] = {}
+        self._modules = carried_modules()
+        self._welcome_for(b"")
+        self._port = CallBackPort(
+            find_secret=self._find_secret,
+            find_host=lambda responder: self._by_identity[(responder.kind, responder.identity)],
+            on_proved=self._on_proved,
+            on_disconnected=self._on_disconnected,
+        )
+
+    async def listen(self, master_address: str) -> None:
+        """Open the call-back port on the address that faces the master (`host:port`). Raises RoujiamoError."""
+        advertised = self._request.callback_address or address_towards(
+            master_address.rsplit(":", 1)[0].strip("[]")
+        )
+        await self._port.listen(listening_address(advertised), self._request.callback_ports)
+        self.targets = [callback_target(advertised, self._port.port)]
+
+    def expect(self, host: Host) -> None:
+        """Let the host's proxy in, from now on."""
+        assert host.token is not None
+        self._by_identity[(FIRST_CONTACT, identity(host.token))] = host
+        self._by_identity[(RESUME, identity(host.resume))] = host
+
+    async def keep_alive(self) -> None:
+        """Ping every proxy; drop the connection of one that has been silent too long, so that it comes back."""
+        while True:
+            await asyncio.sleep(PING_SECONDS)
+            now = self._loop.time()
+            for host in self._hosts.values():
+                if host.transport is None:
+                    continue
+                if now - host.last_heard > SILENCE_SECONDS:
+                    log.warning("%s has been silent for %.0f s", host.name, now - host.last_heard)
+                    host.transport.abort()
+                else:
+                    host.send_frame(frames.PING, 0)
+
+    async def say_goodbye(self, reason: str) -> None:
+        """Tell every proxy that the session is over, and wait until they have gone, for a while."""
+        for host in self._hosts.values():
+            if host.transport is not None:
+                host.send_frame(frames.GOODBYE, 0, reason.encode("utf-8", "replace")[:400])
+                host.flush()
+        if any(host.transport for host in self._hosts.values()):
+            with contextlib.suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(self._all_gone.wait(), GOODBYE_SECONDS)
+
+    def note_departure(self) -> None:
+        """Once the session is ending: note when the last proxy has gone."""
+        if self._is_ending() and not any(host.transport for host in self._hosts.values()):
+            self._all_gone.set()
+
+    def close(self) -> None:
+        """Close the port."""
+        self._port.close()
+
+    def _find_secret(self, kind: int, who: bytes, epoch: int) -> bytes | None:
+        """Return the secret that a hello may be made with: a token not yet used, or a credential in a new epoch."""
+        host = self._by_identity.get((kind, who))
+        if host is None or host.state == LOST:
+            return None
+        if kind == FIRST_CONTACT:
+            return host.token
+        return host.resume if epoch > host.epoch and host.link is not None else None
+
+    def _on_proved(self, host: Host, responder: Responder, transport: asyncio.Transport, told: int) -> bool:
+        host.last_heard = self._loop.time()
+        if responder.kind == FIRST_CONTACT:
+            if host.token is None:
+                return False
+            host.token = None
+            host.state = CONTACTED
+            host.callback_address = str(transport.get_extra_info("sockname")[0])
+            host.link = Link(responder.send_key, responder.receive_key)
+            host.transport = transport
+            host.send_frame(frames.WELCOME, 0, self._welcome_for(host.resume))
+            host.flush()
+            return True
+        if host.link is None or host.link.received != told:
+            # The old connection has delivered more since the challenge: the proxy would send it again.
+            return False
+        host.epoch = responder.epoch
+        previous, host.transport = host.transport, transport
+        if previous is not None:
+            previous.abort()
+        host.link.resume(responder.send_key, responder.receive_key, responder.peer_received)
+        host.flush()
+        log.info("%s is back", host.name)
+        return True
+
+    def _welcome_for(self, resume: bytes) -> bytes:
+        """Raises UsageError where the user's environment is too large."""
+        return build_welcome(
+            self._modules,
+            self._request.environment,
+            resume,
+            {
+                "reconnect_grace_seconds": self._request.reconnect_grace_seconds,
+                "silence_seconds": SILENCE_SECONDS,
+                "unlocks_memory": self._unlocks_memory,
+            },
+            self._request.prefix,
+        )
+
+    def _on_disconnected(self, host: Host) -> None:
+        host.transport = None
+        self.note_departure()
+        if self._is_ending() or host.state == LOST:
+            return
+        if host.state == CONTACTED:
+            host.lose(f"the task on {host.name} closed its connection before it was ready")
+            return
+        grace = self._request.reconnect_grace_seconds
+        log.info("%s is out of reach; waiting %.1f s", host.name, grace)
+        self._loop.call_later(grace + 1.0, self._on_grace_over, host, host.epoch)
+
+    def _on_grace_over(self, host: Host, epoch: int) -> None:
+        if host.transport is None and host.epoch == epoch and host.state != LOST:
+            host.lose(
+                f"{host.name} has been out of reach for {self._request.reconnect_grace_seconds:g} s (--reconnect-grace)"
+            )
+
+    def lost_at_the_end(self) -> list[str]:
+        """Return a sentence for each host that is out of reach now: a launcher may see it before the grace is over."""
+        return [
+            f"{host.name} was out of reach at the end: its agent, its task or the way to it was lost"
+            for host in self._hosts.values()
+            if host.state == READY and host.transport is None
+        ]

@@ -1,0 +1,114 @@
+"""What Mesos says of the session's tasks: their states, failed launches, planned maintenance.
+
+Runs in the broker. Trusts the master for what it says of a task; a proxy that is connected shows better than any update
+that its task lives.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from roujiamo.broker.hosts import CONTACTED, LAUNCHING, LOST, READY, Host
+from roujiamo.errors import ProtocolError
+from roujiamo.mesos.offers import maintenance_start
+from roujiamo.mesos.task_states import TERMINAL_STATES
+
+log = logging.getLogger(__name__)
+
+# TASK_RUNNING is sent at the fork; what is left is a Python start-up and a TCP connection.
+CALLBACK_SECONDS = 30.0
+
+
+class Tasks:
+    """The tasks of `hosts` (by task id, as the session keeps them); a host whose task has failed is lost."""
+
+    def __init__(
+        self,
+        hosts: Mapping[str, Host],
+        targets: Callable[[], list[str]],
+        on_running: Callable[[Host], None],
+        warn: Callable[[str], None],
+    ) -> None:
+        """`targets`: where tasks call back to. `on_running(host)`: its task runs. `warn(sentence)`: the user."""
+        self._hosts = hosts
+        self._targets = targets
+        self._on_running = on_running
+        self._warn = warn
+        self._loop = asyncio.get_running_loop()
+
+    def on_update(self, status: dict[str, Any]) -> None:
+        """Take in a status update (TaskStatus of the v1 scheduler API)."""
+        task_id, state = status["task_id"]["value"], status["state"]
+        message = status.get("message", "")
+        host = self._hosts.get(task_id)
+        log.info("task %s: %s %s", task_id, state, message)
+        if host is None or host.state == LOST:
+            return
+        if state == "TASK_RUNNING" and host.state not in (READY, CONTACTED):
+            self._on_running(host)
+            self._loop.call_later(CALLBACK_SECONDS, self._on_callback_late, host)
+        elif state in ("TASK_UNREACHABLE", "TASK_UNKNOWN"):
+            # A task that calls back is well, whatever became of its agent's process.
+            if host.link is None:
+                host.lose(f"the agent {host.name} was lost before its task had called back")
+            elif host.transport is None:
+                host.lose(f"the agent {host.name} was lost: neither the master nor we can reach it")
+        elif state in TERMINAL_STATES:
+            reason = status.get("reason", "")
+            host.is_offer_void = reason == "REASON_INVALID_OFFERS"
+            told = message or reason.removeprefix("REASON_").replace("_", " ").lower() or state
+            if host.state == READY:
+                host.lose(f"the task on {host.name} ended: {told}")
+            else:
+                host.lose(f"the task on {host.name} ended before it was ready: {told}{_remedy(told)}")
+
+    def on_not_accepted(self, offer_ids: set[str], message: str) -> None:
+        """An ACCEPT of these offers did not reach the master: its task will never be."""
+        for host in list(self._hosts.values()):
+            if host.state == LAUNCHING and offer_ids.intersection(host.offer_ids):
+                host.is_offer_void = True
+                host.lose(f"the task on {host.name} was not launched: {message}")
+
+    def on_maintenance(self, inverse_offers: list[dict[str, Any]]) -> None:
+        """Tell the user that hosts of the session are to be maintained; the job goes on as long as it may."""
+        live = {host.agent_id: host for host in self._hosts.values() if host.state != LOST}
+        for offer in inverse_offers:
+            host = live.get(str(offer.get("agent_id", {}).get("value", "")))
+            if host is None:
+                continue
+            try:
+                start = time.strftime("%Y-%m-%d %H:%M %Z", time.localtime(maintenance_start(offer)))
+            except (ProtocolError, OverflowError, OSError) as error:
+                # It only serves to tell people.
+                log.warning("%s", error)
+            else:
+                self._warn(
+                    f"{host.name} is scheduled for maintenance from {start}; until its task is ended the job goes on"
+                )
+
+    def _on_callback_late(self, host: Host) -> None:
+        if host.state in (READY, LOST):
+            return
+        host.lose(
+            f"the task on {host.name} runs but has not called back to {self._targets()[0]} after "
+            f"{CALLBACK_SECONDS:.0f} s; is the port open to the agents? (--callback-address, --callback-port)"
+        )
+
+
+def _remedy(told: str) -> str:
+    """Return what to try, for the ways in which a bootstrap is known to end."""
+    if "status 127" in told:
+        return (
+            "; the agent needs a python3 of version 3.6 or later on its PATH (or give an image that has one)"
+        )
+    if "Volumes in ContainerInfo" in told:
+        return "; --volume and --device need agents with the isolator filesystem/linux"
+    if "Unsupported container image type" in told:
+        return "; --image needs agents with --image_providers=docker, or --containerizer docker"
+    if "No such user" in told:
+        return "; the agent must know the user that submits"
+    return ""
