@@ -16,11 +16,13 @@ from roujiamo.broker.allocation import Allocation, Launch
 from roujiamo.broker.cluster import LocalCluster
 from roujiamo.broker.driver import Driver
 from roujiamo.broker.hosts import CONTACTED, LAUNCHING, LOST, Host
+from roujiamo.broker.moments import Moments
 from roujiamo.broker.named_hosts import NamedHosts
 from roujiamo.broker.proxies import Proxies
 from roujiamo.broker.tasks import Tasks
 from roujiamo.errors import AllocationTimeout, MasterError, MissingDependency, ProtocolError, RoujiamoError
 from roujiamo.mesos.decisions import Decision
+from roujiamo.session import timeline
 from roujiamo.session.request import SessionRequest
 
 log = logging.getLogger(__name__)
@@ -42,6 +44,7 @@ class Gathering:
         allocation: Allocation,
         hosts: Mapping[str, Host],
         proxies: Proxies,
+        moments: Moments,
         *,
         on_launch: Callable[[Launch], Host],
         is_ready: Callable[[], bool],
@@ -57,12 +60,13 @@ class Gathering:
         self._allocator = allocation.allocator
         self._hosts = hosts
         self._proxies = proxies
+        self._moments = moments
         self._on_launch = on_launch
         self._is_ready = is_ready
         self._end = end
         self._notify = notify
         self._loop = asyncio.get_running_loop()
-        self._tasks = Tasks(hosts, lambda: proxies.targets, self._on_task_running, self._warn)
+        self._tasks = Tasks(hosts, lambda: proxies.targets, self._on_task_running, self._warn, moments)
         if request.is_on_demand:
             self.named = NamedHosts(request, self._allocator, self._apply, self._ask_agents, end)
         self._events: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
@@ -102,6 +106,7 @@ class Gathering:
             verbose=request.verbosity > 1,
         )
         await self._driver.start()
+        self._moments.of_session(timeline.DRIVER_STARTED)
 
     async def follow_driver(self) -> None:
         """Handle the driver's events for as long as the session lives; a failure ends it."""
@@ -203,6 +208,7 @@ class Gathering:
         if kind == "subscribed":
             await self._on_subscribed(event)
         elif kind == "offers":
+            self._moments.of_offers(event["offers"])
             if self._request.exclusive and not self._is_list_settled:
                 self._early_offers.extend(event["offers"])
             else:
@@ -240,6 +246,7 @@ class Gathering:
         self.framework_id = str(event["framework_id"])
         assert self._driver is not None
         if not self._proxies.targets:
+            self._moments.of_session(timeline.SUBSCRIBED)
             await self._proxies.listen(self.master)
             self._notify(
                 {
@@ -334,6 +341,7 @@ class Gathering:
             if self.named is not None and launch.decision.name is not None:
                 self.named.on_launched(launch.decision.name, host)
             launch.accept(self._driver.call, self._proxies.targets)
+            self._moments.of_accept(host)
             self._notify({"event": "progress", "phase": "tasks", "text": f"{host.name}: task launched"})
         if self._tick is not None:
             self._tick.cancel()

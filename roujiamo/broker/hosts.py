@@ -54,6 +54,7 @@ class Host:
         "loss",
         "name",
         "offer_ids",
+        "on_command",
         "on_failed",
         "on_lost",
         "on_open",
@@ -81,6 +82,7 @@ class Host:
         on_lost: Callable[[Host, str], None],
         on_open: Callable[[Host, int, bytes], Route | None],
         on_failed: Callable[[Host, Route, int], None],
+        on_command: Callable[[Host, int, Route, bool], None],
     ) -> None:
         """`token`: for first contact. `resume`: the credential for later ones. `on_*`: what the session is told."""
         self.name = name
@@ -106,6 +108,7 @@ class Host:
         self.on_lost = on_lost
         self.on_open = on_open
         self.on_failed = on_failed
+        self.on_command = on_command
         self.launched_at = time.time()
         self._routes: dict[int, Route] = {}
         self._started_at: dict[int, float] = {}
@@ -117,6 +120,9 @@ class Host:
 
     def send_frame(self, frame_type: int, channel: int, payload: bytes = b"") -> None:
         """Queue a frame for the proxy; all that one turn of the loop queues travels in one batch."""
+        if frame_type == frames.CLOSE:
+            # Whoever ends a command from the opener's side says so here.
+            self._end_command(channel)
         if self.link is None:
             return
         self.link.send_frame(frame_type, channel, payload)
@@ -143,12 +149,17 @@ class Host:
         elif route.state != CLOSED:
             number = self._next_number
             self._next_number += 2
-            if len(self._routes) != len(live := _live(self._routes)):
-                self._routes = live
-                self._started_at = {each: self._started_at[each] for each in live}
             self._routes[number] = route
             self._started_at[number] = time.time()
             route.connect(self, number)
+            self.on_command(self, number, route, False)
+
+    def _end_command(self, number: int) -> None:
+        """The command of that channel is over here."""
+        route = self._routes.pop(number, None)
+        if route is not None:
+            del self._started_at[number]
+            self.on_command(self, number, route, True)
 
     def receive_data(self, data: bytes) -> None:
         """Take bytes of the proxy's connection. Raises ProtocolError; the connection is of no use then."""
@@ -191,10 +202,10 @@ class Host:
             route.frame_from_acceptor(frame_type, payload)
         except ProtocolError as error:
             route.abort(255, f"the proxy on {self.name} broke the protocol: {error}")
-            self._routes.pop(number, None)
+            self._end_command(number)
             return
         if route.state == CLOSED:
-            self._routes.pop(number, None)
+            self._end_command(number)
         elif status:
             self.on_failed(self, route, status)
 
@@ -251,9 +262,10 @@ class Host:
             self.transport = None
         for route in [*self._routes.values(), *self.waiting]:
             route.acceptor_gone(255, sentence)
+        for number in list(self._routes):
+            self._end_command(number)
         for route in self._opened.values():
             route.opener_gone()
-        self._routes.clear()
         self._opened.clear()
         self.waiting.clear()
         self.link = None

@@ -13,10 +13,12 @@ from collections.abc import Callable, Mapping
 
 from roujiamo.broker.callback import CallBackPort, address_towards, callback_target, listening_address
 from roujiamo.broker.hosts import CONTACTED, LOST, READY, Host
+from roujiamo.broker.moments import Moments
 from roujiamo.protocol import frames
 from roujiamo.protocol.handshake import FIRST_CONTACT, RESUME, Responder, identity
 from roujiamo.protocol.link import Link
 from roujiamo.proxy.welcome import build_welcome, carried_modules
+from roujiamo.session import timeline
 from roujiamo.session.request import SessionRequest
 
 log = logging.getLogger(__name__)
@@ -36,6 +38,7 @@ class Proxies:
         is_ending: Callable[[], bool],
         *,
         unlocks_memory: bool,
+        moments: Moments,
     ) -> None:
         """`hosts` by task id, as the session keeps them. `is_ending`: a proxy that leaves is not missed any more.
 
@@ -46,6 +49,7 @@ class Proxies:
         self._hosts = hosts
         self._is_ending = is_ending
         self._unlocks_memory = unlocks_memory
+        self._moments = moments
         self._loop = asyncio.get_running_loop()
         self._all_gone = asyncio.Event()
         self._by_identity: dict[tuple[int, bytes], Host] = {}
@@ -121,6 +125,7 @@ class Proxies:
                 return False
             host.token = None
             host.state = CONTACTED
+            self._moments.of_host(host, timeline.CALLED_BACK)
             host.callback_address = str(transport.get_extra_info("sockname")[0])
             host.link = Link(responder.send_key, responder.receive_key)
             host.transport = transport
@@ -155,6 +160,8 @@ class Proxies:
 
     def _on_disconnected(self, host: Host) -> None:
         host.transport = None
+        if self._is_ending():
+            self._moments.of_host(host, timeline.ENDED)
         self.note_departure()
         if self._is_ending() or host.state == LOST:
             return

@@ -27,11 +27,13 @@ from typing import Any
 from roujiamo.broker.allocation import Allocation, Launch
 from roujiamo.broker.gathering import Gathering
 from roujiamo.broker.hosts import LOST, MAX_TOLD_COMMAND, READY, Host
+from roujiamo.broker.moments import Moments
 from roujiamo.broker.proxies import Proxies
 from roujiamo.broker.shims import ShimConnection, ShimSocket
 from roujiamo.errors import AllocationError, HostUnknown, ProtocolError, RoujiamoError
 from roujiamo.protocol.handshake import SECRET_SIZE
 from roujiamo.protocol.route import Route
+from roujiamo.session import timeline
 from roujiamo.session.names import HostIndex, HostName, aliases
 from roujiamo.session.request import SessionRequest
 from roujiamo.system.runtime_folder import SessionFolder
@@ -47,7 +49,7 @@ class Session:
     """One session. `run` returns when it is over and nothing of it is left."""
 
     def __init__(self, request: SessionRequest, folder: SessionFolder, notify: Notify) -> None:
-        """`notify(event)` tells the owner: progress, warning, ready, host_lost, failed, closed.
+        """`notify(event)` tells the owner: progress, moment, warning, ready, host_lost, failed, closed.
 
         Raises UsageError where the request contradicts itself, or the user's environment is too large.
         """
@@ -58,15 +60,21 @@ class Session:
         self._name = folder.path.name
         self._loop = asyncio.get_running_loop()
         self._ending: asyncio.Future[RoujiamoError | None] = self._loop.create_future()
+        self._moments = Moments(notify if request.tells_moments else None)
         allocation = Allocation(request, self._name, random.Random(), self._loop.time())
         self._proxies = Proxies(
-            request, self.hosts, self._ending.done, unlocks_memory=allocation.unlocks_memory
+            request,
+            self.hosts,
+            self._ending.done,
+            unlocks_memory=allocation.unlocks_memory,
+            moments=self._moments,
         )
         self._gathering = Gathering(
             request,
             allocation,
             self.hosts,
             self._proxies,
+            self._moments,
             on_launch=self._on_launch,
             is_ready=lambda: self._is_ready,
             end=self.end,
@@ -154,6 +162,7 @@ class Session:
             on_lost=self._on_host_lost,
             on_open=self._open_route_of_host,
             on_failed=self._on_command_failed,
+            on_command=self._moments.of_command,
         )
         host.alias = next(self._aliases)
         host.offer_ids = tuple(launch.decision.offer_ids)
@@ -163,6 +172,7 @@ class Session:
 
     def _on_host_ready(self, host: Host) -> None:
         log.info("host %s is ready: %s", host.name, host.facts)
+        self._moments.of_host(host, timeline.READY)
         ready = [other for other in self.hosts.values() if other.state == READY]
         self._notify({"event": "progress", "phase": "callback", "text": f"{host.name} is ready"})
         if self._named is not None:
@@ -171,6 +181,7 @@ class Session:
         live = [other for other in self.hosts.values() if other.state != LOST]
         if not self._is_ready and self._gathering.is_satisfied and len(ready) == len(live):
             self._is_ready = True
+            self._moments.of_session(timeline.HOSTS_READY)
             self._notify(
                 {
                     "event": "ready",
@@ -192,6 +203,7 @@ class Session:
             )
 
     def _on_host_lost(self, host: Host, sentence: str) -> None:
+        self._moments.of_host(host, timeline.ENDED)
         if self._ending.done():
             self._proxies.note_departure()
             return

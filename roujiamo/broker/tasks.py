@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from roujiamo.broker.hosts import CONTACTED, LAUNCHING, LOST, READY, Host
+from roujiamo.broker.moments import Moments
 from roujiamo.errors import ProtocolError
 from roujiamo.mesos.offers import maintenance_start
 from roujiamo.mesos.task_states import TERMINAL_STATES
@@ -32,12 +33,14 @@ class Tasks:
         targets: Callable[[], list[str]],
         on_running: Callable[[Host], None],
         warn: Callable[[str], None],
+        moments: Moments,
     ) -> None:
         """`targets`: where tasks call back to. `on_running(host)`: its task runs. `warn(sentence)`: the user."""
         self._hosts = hosts
         self._targets = targets
         self._on_running = on_running
         self._warn = warn
+        self._moments = moments
         self._loop = asyncio.get_running_loop()
 
     def on_update(self, status: dict[str, Any]) -> None:
@@ -48,6 +51,7 @@ class Tasks:
         log.info("task %s: %s %s", task_id, state, message)
         if host is None or host.state == LOST:
             return
+        self._moments.of_update(host, state)
         if state == "TASK_RUNNING" and host.state not in (READY, CONTACTED):
             self._on_running(host)
             self._loop.call_later(CALLBACK_SECONDS, self._on_callback_late, host)

@@ -128,7 +128,13 @@ def run_options(options: argparse.Namespace, command: list[str]) -> RunOptions:
     if not values.get("name"):
         values["name"] = os.path.basename(command[0]) if command else os.path.basename(sys.argv[0])
     launch = table.launch_options(values)
-    request = table.session_request(values, os.environ, master=options.master, verbosity=options.verbose)
+    request = table.session_request(
+        values,
+        os.environ,
+        master=options.master,
+        verbosity=options.verbose,
+        tells_moments=launch.timeline is not None,
+    )
     request = with_identity(request, launch.secret_file, os.environ)
     return RunOptions(request=request, launch=launch, command=tuple(command))
 

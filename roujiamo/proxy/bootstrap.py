@@ -4,6 +4,7 @@ Runs on the submitting side only. Pure apart from reading that module's text onc
 """
 
 import ast
+import functools
 import io
 import tokenize
 from importlib import resources
@@ -23,6 +24,8 @@ _SHORT_NAMES = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 PATIENCE_SECONDS = 30
 
 
+# Made once a session, not once a host: it takes some 25 ms.
+@functools.lru_cache()
 def bootstrap_command(patience_seconds: float = PATIENCE_SECONDS) -> str:
     """Return the shell command of the Mesos task (TaskInfo.command.value); the environment tells it the rest.
 

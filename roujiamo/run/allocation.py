@@ -18,7 +18,9 @@ from roujiamo.run.child import Child
 from roujiamo.run.held_session import HeldSession
 from roujiamo.run.options import RunOptions
 from roujiamo.run.progress import Progress
+from roujiamo.run.timeline_file import check_place, write_timeline
 from roujiamo.run.waiting import Waiting
+from roujiamo.session import timeline
 from roujiamo.session.names import listing
 
 
@@ -29,6 +31,7 @@ def alloc(options: RunOptions) -> int:
     command = list(options.command) or [_shell()]
     path = _find(command[0])
     launchers.shim_folder()
+    check_place(launch.timeline)
     # In a pipe we are silent when all is well, as `roujiamo run` is.
     told = 0 if not options.command and sys.stderr.isatty() and not launch.quiet else 1
     with Waiting() as waiting:
@@ -44,9 +47,18 @@ def alloc(options: RunOptions) -> int:
             )
             hosts = [f"{host['name']} ({host['slots']})" for host in session.ready["hosts"]]
             progress.say(told, f"{listing(hosts)}: yours until {os.path.basename(command[0])} ends")
-            status = Child(path, command, environment, waiting, is_own_master=True).follow(session)
+            child = Child(path, command, environment, waiting, is_own_master=True)
+            session.note(timeline.PROGRAM_STARTED)
+            status = child.follow(session)
+            session.note(timeline.PROGRAM_ENDED)
         finally:
             session.close()
+            if launch.timeline is not None:
+                program = os.path.basename(command[0])
+                title = f"{request.name}: {program} with {len(session.ready.get('hosts', ()))} hosts"
+                trouble = write_timeline(launch.timeline, session.moments, program, title)
+                if trouble is not None:
+                    progress.say(0, trouble)
     progress.say(told, "the hosts are given back")
     return status
 

@@ -14,7 +14,10 @@ from typing import Any
 from roujiamo.errors import RoujiamoError
 from roujiamo.run.progress import Progress
 from roujiamo.run.waiting import BrokerSaid, ChildEnded, Happening, SignalCame, Waiting
+from roujiamo.session import timeline
 from roujiamo.session.request import SessionRequest
+from roujiamo.session.timeline import Moment
+from roujiamo.system.processes import read_process
 from roujiamo.system.session_client import SessionClient, current_user, new_session_folder
 
 # Goodbyes, TEARDOWN with its retries, and the local cluster's end all have deadlines of their own in the broker.
@@ -40,7 +43,7 @@ class HeldSession:
 
     `losses`: a sentence for each host that was lost, or for the broker. `failed_commands`: the broker's events.
     `is_unused`: no command was ever started on any of its hosts; `causes`: sentences that may explain a failure that
-    nothing else explains; both known once the session is closed.
+    nothing else explains; both known once the session is closed. `moments`: what happened when, where that is wanted.
     """
 
     def __init__(self, request: SessionRequest, waiting: Waiting, progress: Progress) -> None:
@@ -56,6 +59,7 @@ class HeldSession:
         self.failed_commands: list[dict[str, Any]] = []
         self.is_unused = False
         self.causes: list[str] = []
+        self.moments: list[Moment] = [Moment(_begun_at(), timeline.BEGUN)]
         self._is_closed = False
         self.stop_signals = 0
         self._waiting = waiting
@@ -81,13 +85,20 @@ class HeldSession:
                 )
             elif isinstance(happening, BrokerSaid) and happening.event is not None:
                 event = happening.event
-                if event["event"] == "ready":
+                if event["event"] == "moment":
+                    self.moments.append(Moment.of_event(event))
+                elif event["event"] == "ready":
                     self.ready = event
                     self._progress.clear()
                     return
-                if event["event"] == "failed":
+                elif event["event"] == "failed":
                     raise _reported_failure(event)
-                self._progress.show(event)
+                else:
+                    self._progress.show(event)
+
+    def note(self, what: str) -> None:
+        """A moment of our own has come: the program was started, or has ended."""
+        self.moments.append(Moment(time.time(), what))
 
     def take_in(self, happening: Happening) -> bool:
         """Take in what happened to the session; return whether it has lost something since."""
@@ -103,7 +114,9 @@ class HeldSession:
         event = happening.event
         if event["event"] in ("host_lost", "failed"):
             return self._lose(str(event["message"]))
-        if event["event"] == "warning":
+        if event["event"] == "moment":
+            self.moments.append(Moment.of_event(event))
+        elif event["event"] == "warning":
             self._progress.show(event)
         elif event["event"] == "command_failed":
             self.failed_commands.append(event)
@@ -162,11 +175,20 @@ class HeldSession:
                 and _is_last(happening.event)
             ):
                 self.take_in(happening)
+        self.note(timeline.CLOSED)
+
+
+def _begun_at() -> float:
+    """Return when this process was started, as time.time() would have said it; to a hundredth of a second."""
+    process = read_process(os.getpid())
+    if process is None:
+        return time.time()
+    return time.time() - (time.clock_gettime(time.CLOCK_BOOTTIME) - process.start / os.sysconf("SC_CLK_TCK"))
 
 
 def _is_last(event: dict[str, Any]) -> bool:
     """Tell whether an event says something even while the session ends; that a host is lost says nothing then."""
-    return event["event"] in ("command_failed", "failed", "closed")
+    return event["event"] in ("command_failed", "failed", "closed", "moment")
 
 
 def _reported_failure(event: dict[str, Any]) -> RoujiamoError:

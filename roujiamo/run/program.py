@@ -20,7 +20,9 @@ from roujiamo.run.held_session import HeldSession
 from roujiamo.run.options import RunOptions
 from roujiamo.run.progress import Progress
 from roujiamo.run.strays import Strays
+from roujiamo.run.timeline_file import check_place, write_timeline
 from roujiamo.run.waiting import Waiting
+from roujiamo.session import timeline
 
 
 def run(options: RunOptions) -> int:
@@ -28,6 +30,7 @@ def run(options: RunOptions) -> int:
     progress = Progress(sys.stderr, verbosity=options.request.verbosity, quiet=options.launch.quiet)
     launcher = launchers.find_launcher(options.launch.mpiexec)
     launchers.shim_folder()
+    check_place(options.launch.timeline)
     if launcher.dialect is None:
         progress.say(
             0,
@@ -41,6 +44,11 @@ def run(options: RunOptions) -> int:
             status, stray = _run_launcher(options, launcher, session, waiting, progress)
         finally:
             session.close()
+            if options.launch.timeline is not None:
+                title = f"{options.request.name}: mpiexec over {len(session.ready.get('hosts', ()))} hosts"
+                trouble = write_timeline(options.launch.timeline, session.moments, "mpiexec", title)
+                if trouble is not None:
+                    progress.say(0, trouble)
     if status and not session.stop_signals:
         for cause in session.causes:
             progress.say(0, cause)
@@ -72,8 +80,10 @@ def _run_launcher(
     )
     progress.say(1, f"{launcher.name}: {shlex.join(line)}")
     child = Child(launcher.path, line, environment, waiting, is_own_master=False)
+    session.note(timeline.PROGRAM_STARTED)
     strays = Strays(child.pid)
     status = child.follow(session, strays.look)
+    session.note(timeline.PROGRAM_ENDED)
     return status, strays.found
 
 

@@ -33,6 +33,7 @@ class LaunchOptions:
     interface: str | None = None
     ports: tuple[int, int] | None = None
     secret_file: str | None = None
+    timeline: str | None = None
     quiet: bool = False
 
 
@@ -109,6 +110,13 @@ def read_device(text: str) -> str:
     """Return a path under /dev. Raises ValueError."""
     if not text.startswith("/dev/") or ".." in text.split("/"):
         raise ValueError(f"{text!r} is not a path under /dev")
+    return text
+
+
+def read_timeline(text: str) -> str:
+    """Return the path of a file whose name ends with .json or .svg. Raises ValueError."""
+    if not text.endswith((".json", ".svg")):
+        raise ValueError(f"{text!r} ends neither with .json (a Chrome trace) nor with .svg (a picture)")
     return text
 
 
@@ -514,6 +522,15 @@ OPTIONS = (
         read=read_seconds,
         group=LAUNCHING,
         help="how long a host may be out of reach before it is lost",
+    ),
+    Option(
+        field="timeline",
+        flags=("--timeline",),
+        variable="ROUJIAMO_TIMELINE",
+        metavar="FILE",
+        read=read_timeline,
+        group=OUTPUT,
+        help="what happened when, on each host: a picture (.svg) or a Chrome trace for Perfetto (.json)",
     ),
     Option(
         field="quiet",

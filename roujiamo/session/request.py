@@ -35,6 +35,8 @@ class SessionRequest:
     `is_on_demand`: no gang; hosts are had one by one, as remote commands name them, and the session ends with its owner
     alone, whose start time (clock ticks, proc(5)) is `owner_start`. `slots_by_host` are what the launcher's command
     line gives to the hosts it names, `slots_per_host` what any other host gets.
+
+    `tells_moments`: the owner wants to know what happens to each host when (`--timeline`).
     """
 
     master: str
@@ -83,6 +85,7 @@ class SessionRequest:
     is_on_demand: bool = False
     slots_by_host: dict[str, int] = field(default_factory=dict)
     slots_per_host: int = 1
+    tells_moments: bool = False
 
     def to_json(self) -> str:
         """Return the request as one line of JSON."""

@@ -1,5 +1,6 @@
 """`roujiamo alloc`: hosts for a command, and plain mpiexecs in it."""
 
+import json
 import os
 import pty
 import subprocess
@@ -136,3 +137,26 @@ def test_a_terminated_allocation_ends_its_command_and_leaves_nothing(bench: Benc
         program.process.terminate()
         assert program.wait(40) in (143, -15)
     up.unlink()
+
+
+def test_a_timeline_shows_what_happened_on_each_host(bench: Bench) -> None:
+    """`--timeline FILE`: every host with each of its moments, and the commands that ran there."""
+    file = bench.folder / "launch.json"
+    script = "for host in $(echo $ROUJIAMO_HOSTS | tr , ' '); do roujiamo-rsh $host 'exit 3'; done"
+    arguments = ("-N", "2", "--timeline", str(file), "--master", "local", "--", "sh", "-c", script)
+    assert alloc(bench, *arguments).status == 3
+    events = json.loads(file.read_text())["traceEvents"]
+    file.unlink()
+    phases = [each["name"] for each in events if each["ph"] == "X" and each["pid"] == 1]
+    assert phases == ["start", "subscribe", "offers", "tasks", "call-backs", "start of sh", "sh", "end"]
+    ready = [each for each in events if each["name"] == "host is there"]
+    moments = {"offered", "accepted", "starting", "running", "called back", "ready", "ended"}
+    assert [moments <= each["args"].keys() for each in ready] == [True, True]
+    assert sum(each["name"] == "exit 3" for each in events) == 2
+
+
+def test_a_timeline_that_cannot_be_written_is_refused_at_once(bench: Bench) -> None:
+    """Not after the job has run."""
+    for name, words in (("t.png", "neither with .json"), ("gone/t.svg", "there is no folder")):
+        result = alloc(bench, "--timeline", name, "--master", "127.0.0.1:9", "--", "true")
+        assert (result.status, words in result.err) == (2, True), result.err
