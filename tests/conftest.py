@@ -33,6 +33,8 @@ def pytest_configure() -> None:
     for name in list(os.environ):
         if name.startswith("ROUJIAMO_") and not name.startswith("ROUJIAMO_TEST_"):
             del os.environ[name]
+    # Nor is a configuration of the user's or of the machine's read.
+    os.environ["ROUJIAMO_CONFIG"] = os.devnull
     # The scripts in bin/ prefer the clone's .venv: what is tested is the interpreter that runs the tests.
     os.environ["ROUJIAMO_PYTHON"] = sys.executable
 

@@ -67,6 +67,7 @@ AGENT_SIDE = (
     "roujiamo.proxy",
     "roujiamo.system.processes",
     "roujiamo.system.private_folder",
+    "roujiamo.system.configuration_files",
 )
 # Parts of these packages that stay on the submitting side.
 SUBMITTING_SIDE = ("roujiamo.proxy.bootstrap", "roujiamo.proxy.welcome")

@@ -100,6 +100,8 @@ class Session:
             timers.append(self._loop.call_later(self.request.timeout_seconds, self._on_timeout))
         tasks: list[asyncio.Task[None]] = []
         try:
+            if self._named is not None:
+                self._folder.tell_timeout(self.request.timeout_seconds)
             await self._shims.listen(self._folder.socket)
             await self._gathering.start()
             self._notify({"event": "listening", "socket": str(self._folder.socket)})

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from roujiamo.cli.session_options import add_command, add_master, add_options, run_options, user_command
+from roujiamo.cli.session_options import add_command, add_options, run_options, user_command
 
 EPILOG = """\
 examples:
@@ -37,7 +37,6 @@ def add(commands: Any) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         usage="roujiamo alloc [options] --master MASTER [-- COMMAND [ARGS ...]]",
     )
-    add_master(parser)
     add_options(parser, without=("mpiexec", "mpi_arguments"))
     add_command(parser, "COMMAND [ARGS ...]", "what runs with the hosts (default: your shell)")
     parser.set_defaults(function=alloc)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from roujiamo.cli.session_options import add_master, add_options, run_options
+from roujiamo.cli.session_options import add_options, run_options
 
 
 def add(commands: Any) -> None:
@@ -15,7 +15,6 @@ def add(commands: Any) -> None:
         help="tell whether a run would work from here",
         description="Look at this machine, the mpiexec and the master. Exit status 0 only when a run would work.",
     )
-    add_master(parser)
     parser.add_argument("--json", action="store_true", help="print a JSON list")
     add_options(parser)
     parser.set_defaults(function=doctor)

@@ -9,7 +9,7 @@ import argparse
 from typing import Any
 
 import roujiamo
-from roujiamo.cli.session_options import add_command, add_master, add_options, run_options, user_command
+from roujiamo.cli.session_options import add_command, add_options, run_options, user_command
 from roujiamo.errors import UsageError
 
 EPILOG = """\
@@ -35,7 +35,6 @@ def add(commands: Any) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         usage="roujiamo run [options] --master MASTER PROGRAM [ARGS ...]",
     )
-    add_master(parser)
     add_options(parser)
     _add_program(parser)
     parser.set_defaults(function=run)
@@ -51,7 +50,7 @@ def ompirun_parser() -> argparse.ArgumentParser:
         usage="ompirun.sh [options] MASTER PROGRAM [ARGS ...]",
     )
     parser.add_argument("-V", "--version", action="version", version=f"ompirun.sh {roujiamo.__version__}")
-    add_options(parser)
+    add_options(parser, without=("master",))
     parser.add_argument("master", metavar="MASTER", help="the Mesos master")
     _add_program(parser)
     parser.set_defaults(function=run)

@@ -1,6 +1,7 @@
 """The options of a session on a command line: the same ones for every command that starts a session.
 
-What the command line says goes before the environment, and that before the default.
+What the command line says goes before the environment, that before the user's roujiamo.toml, that before the system's,
+and that before the default (`roujiamo.session.settings`).
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from roujiamo.errors import UsageError
 from roujiamo.run.options import RunOptions
 from roujiamo.session import options as table
 from roujiamo.session.options import Option
+from roujiamo.session.settings import gather
+from roujiamo.system.configuration import read_configurations
 from roujiamo.system.identity import with_identity
 
 
@@ -25,24 +28,6 @@ def add_options(parser: argparse.ArgumentParser, without: tuple[str, ...] = ()) 
         for option in table.OPTIONS:
             if option.group == group_name and option.field not in without:
                 _add(group, option)
-        if group_name == table.OUTPUT:
-            group.add_argument(
-                "-v",
-                "--verbose",
-                action="count",
-                default=0,
-                help="say what happens; twice: the broker's log as well",
-            )
-
-
-def add_master(parser: argparse.ArgumentParser) -> None:
-    """Add --master."""
-    parser.add_argument(
-        "--master",
-        metavar="MASTER",
-        default=os.environ.get("ROUJIAMO_MASTER"),
-        help="the Mesos master (default: $ROUJIAMO_MASTER)",
-    )
 
 
 def add_command(parser: argparse.ArgumentParser, metavar: str, help_text: str) -> None:
@@ -51,7 +36,15 @@ def add_command(parser: argparse.ArgumentParser, metavar: str, help_text: str) -
 
 
 def _add(group: argparse._ArgumentGroup, option: Option) -> None:
-    if option.metavar is None:
+    if option.is_count:
+        group.add_argument(
+            *option.flags,
+            dest=option.field,
+            action="count",
+            default=argparse.SUPPRESS,
+            help=_help(option),
+        )
+    elif option.metavar is None:
         group.add_argument(
             *option.flags,
             dest=option.field,
@@ -108,35 +101,45 @@ def _help(option: Option) -> str:
 
 
 def run_options(options: argparse.Namespace, command: list[str]) -> RunOptions:
-    """Return what the parsed command line and the environment ask for, around `command`.
+    """Return what the command line, the environment and the configurations ask for, around `command`.
 
     Raises UsageError.
     """
-    if not options.master:
+    environment = dict(os.environ)
+    if environment.get("ROUJIAMO_SOCKET"):
+        # Inside an allocation this one tells which hosts it has (`roujiamo.run.launcher`).
+        environment.pop("ROUJIAMO_HOSTS", None)
+    settings = gather(read_configurations(environment), environment, _given(options))
+    values = settings.values
+    if not values.get("master"):
         raise UsageError(
-            "no master; give --master HOST:PORT (or set ROUJIAMO_MASTER), or --master local to try it"
+            "no master; give --master HOST:PORT (or set ROUJIAMO_MASTER, or master in roujiamo.toml), or --master "
+            "local to try it"
         )
-    values = table.from_environment(os.environ)
-    for option in table.OPTIONS:
-        if option.field not in vars(options):
-            continue
-        given = getattr(options, option.field)
-        try:
-            values[option.field] = table.read_list(option, given) if option.is_list else given
-        except ValueError as error:
-            raise UsageError(f"{option.flags[-1]}: {error}") from error
     if not values.get("name"):
         values["name"] = os.path.basename(command[0]) if command else os.path.basename(sys.argv[0])
     launch = table.launch_options(values)
-    request = table.session_request(
-        values,
-        os.environ,
-        master=options.master,
-        verbosity=options.verbose,
-        tells_moments=launch.timeline is not None,
-    )
+    request = table.session_request(values, environment, tells_moments=launch.timeline is not None)
     request = with_identity(request, launch.secret_file, os.environ)
-    return RunOptions(request=request, launch=launch, command=tuple(command))
+    return RunOptions(request=request, launch=launch, command=tuple(command), settings=settings)
+
+
+def _given(options: argparse.Namespace) -> dict[str, tuple[Any, str]]:
+    """Return what the command line says: value and flag by field. Raises UsageError."""
+    given: dict[str, tuple[Any, str]] = {}
+    for option in table.OPTIONS:
+        if option.field not in vars(options):
+            continue
+        value, flag = getattr(options, option.field), option.flags[-1]
+        try:
+            if option.is_list:
+                value = table.read_list(option, value)
+            elif option.is_count:
+                value = option.read(str(min(value, 2)))
+        except ValueError as error:
+            raise UsageError(f"{flag}: {error}") from error
+        given[option.field] = (value, flag if value is not False else option.off_flags[0])
+    return given
 
 
 def user_command(options: argparse.Namespace) -> list[str]:

@@ -23,6 +23,7 @@ from roujiamo.run import launcher as launchers
 from roujiamo.run.launch_hosts import OWN, look_up
 from roujiamo.run.options import RunOptions
 from roujiamo.session.names import listing
+from roujiamo.session.settings import Settings
 from roujiamo.system.runtime_folder import runtime_folder
 
 MASTER_SECONDS = 5.0
@@ -63,10 +64,19 @@ def _examine(options: RunOptions) -> Iterator[Finding]:
     yield Finding("python", GOOD, f"{sys.version.split()[0]} at {sys.executable}")
     for check, look in (("pymesos", _pymesos), ("psutil", _psutil), ("folder", _folder), ("agent", _agent)):
         yield _found(check, look)
+    yield from _settings(options.settings)
     yield _limits()
     yield _mpiexec(options)
     yield from _master(options.request.master)
     yield Finding("no wrapper", NOTE, WITHOUT_A_WRAPPER)
+
+
+def _settings(settings: Settings) -> Iterator[Finding]:
+    """What is set, and by whom: the nearest goes before."""
+    files = listing(list(settings.files)) if settings.files else "no roujiamo.toml"
+    yield Finding("configuration", GOOD, files)
+    for flag, value, source in settings.shown():
+        yield Finding(flag, GOOD, f"{value}  (from {source})")
 
 
 def _found(check: str, look: Any) -> Finding:

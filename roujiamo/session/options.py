@@ -15,9 +15,19 @@ from typing import Any
 from roujiamo import dialects
 from roujiamo.errors import UsageError
 from roujiamo.mesos.constraints import parse_constraint
-from roujiamo.mesos.taskinfo import DOCKER as DOCKER_CONTAINERIZER
-from roujiamo.mesos.taskinfo import MESOS as MESOS_CONTAINERIZER
 from roujiamo.mesos.taskinfo import parse_rlimit, parse_volume
+from roujiamo.session.option_values import (
+    checked_by,
+    read_amount,
+    read_containerizer,
+    read_count,
+    read_device,
+    read_ports,
+    read_seconds,
+    read_switch,
+    read_timeline,
+    read_verbosity,
+)
 from roujiamo.session.request import SessionRequest
 
 
@@ -43,6 +53,7 @@ class Option:
 
     `read(text)` returns the value or raises ValueError with a sentence. `metavar` None: a switch; `off_flags` say its
     opposite. `is_list`: may be given again; in the environment its values stand behind one another as words of a shell.
+    `is_path`: a configuration may write it as `~/…`. `is_count`: a switch whose value is how often it is given.
     """
 
     field: str
@@ -54,90 +65,8 @@ class Option:
     read: Callable[[str], Any] = str
     is_list: bool = False
     off_flags: tuple[str, ...] = ()
-
-
-def read_count(text: str) -> int:
-    """Return a number from 1 to 1000000. Raises ValueError."""
-    if not (text.isascii() and text.isdigit()) or not 1 <= int(text) <= 1_000_000:
-        raise ValueError(f"{text!r} is not a number from 1 to 1000000")
-    return int(text)
-
-
-def read_amount(text: str) -> float:
-    """Return an amount of 0 or more. Raises ValueError."""
-    amount = _number(text)
-    # Not a number (nan) compares false.
-    if not 0 <= amount < 1e9:
-        raise ValueError(f"{text!r} is not an amount of 0 or more")
-    return amount
-
-
-def read_seconds(text: str) -> float:
-    """Return a number of seconds above 0. Raises ValueError."""
-    seconds = _number(text)
-    if not 0 < seconds <= 1e8:
-        raise ValueError(f"{text!r} is not a number of seconds above 0")
-    return seconds
-
-
-def read_ports(text: str) -> tuple[int, int]:
-    """Return the two ends of LOW[-HIGH]. Raises ValueError."""
-    low, _, high = text.partition("-")
-    ends = (low, high or low)
-    if not all(end.isascii() and end.isdigit() for end in ends) or not 1 <= int(low) <= int(ends[1]) <= 65535:
-        raise ValueError(f"{text!r} is not a port, or two from 1 to 65535 as LOW-HIGH")
-    return int(low), int(ends[1])
-
-
-def read_switch(text: str) -> bool:
-    """Return what a switch's variable says. Raises ValueError."""
-    folded = text.lower()
-    if folded in ("1", "true", "yes", "on"):
-        return True
-    if folded in ("", "0", "false", "no", "off"):
-        return False
-    raise ValueError(f"{text!r} is neither yes nor no")
-
-
-def read_containerizer(text: str) -> str:
-    """Return the name of a containerizer. Raises ValueError."""
-    if text not in (MESOS_CONTAINERIZER, DOCKER_CONTAINERIZER):
-        raise ValueError(f"{text!r} is neither {MESOS_CONTAINERIZER} nor {DOCKER_CONTAINERIZER}")
-    return text
-
-
-def read_device(text: str) -> str:
-    """Return a path under /dev. Raises ValueError."""
-    if not text.startswith("/dev/") or ".." in text.split("/"):
-        raise ValueError(f"{text!r} is not a path under /dev")
-    return text
-
-
-def read_timeline(text: str) -> str:
-    """Return the path of a file whose name ends with .json or .svg. Raises ValueError."""
-    if not text.endswith((".json", ".svg")):
-        raise ValueError(f"{text!r} ends neither with .json (a Chrome trace) nor with .svg (a picture)")
-    return text
-
-
-def _checked_by(parse: Callable[[str], object]) -> Callable[[str], str]:
-    """Return a reader of texts that `parse` understands: a wrong one is found where it is written."""
-
-    def read(text: str) -> str:
-        try:
-            parse(text)
-        except UsageError as error:
-            raise ValueError(str(error)) from error
-        return text
-
-    return read
-
-
-def _number(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        return -1.0
+    is_path: bool = False
+    is_count: bool = False
 
 
 SIZE = "how many and how large"
@@ -149,6 +78,14 @@ OUTPUT = "what is said"
 GROUPS = (SIZE, PLACE, MESOS, TASKS, LAUNCHING, OUTPUT)
 
 OPTIONS = (
+    Option(
+        field="master",
+        flags=("--master",),
+        variable="ROUJIAMO_MASTER",
+        metavar="MASTER",
+        group=MESOS,
+        help="the Mesos master: HOST:PORT, several with commas, zk://…/path, or local[:AGENTS]",
+    ),
     Option(
         field="nodes",
         flags=("-N", "--nodes"),
@@ -273,6 +210,7 @@ OPTIONS = (
         metavar=None,
         read=read_switch,
         group=SIZE,
+        off_flags=("--no-exclusive",),
         help="take whole agents, and bind ranks to their cores",
     ),
     Option(
@@ -299,7 +237,7 @@ OPTIONS = (
         flags=("--constraint",),
         variable="ROUJIAMO_CONSTRAINT",
         metavar="C",
-        read=_checked_by(parse_constraint),
+        read=checked_by(parse_constraint),
         is_list=True,
         group=PLACE,
         help="only agents whose attributes match: zone==a, rack~r[12], hostname!=x; may be given again",
@@ -359,6 +297,7 @@ OPTIONS = (
         flags=("--secret-file",),
         variable="ROUJIAMO_SECRET_FILE",
         metavar="FILE",
+        is_path=True,
         group=MESOS,
         help="file or pipe with the principal's secret, or a Mesos credential (default: $ROUJIAMO_SECRET)",
     ),
@@ -395,6 +334,7 @@ OPTIONS = (
         metavar=None,
         read=read_switch,
         group=TASKS,
+        off_flags=("--no-force-pull",),
         help="pull the image even where an agent has it",
     ),
     Option(
@@ -402,7 +342,7 @@ OPTIONS = (
         flags=("--volume",),
         variable="ROUJIAMO_VOLUME",
         metavar="PATH[:PATH[:ro]]",
-        read=_checked_by(parse_volume),
+        read=checked_by(parse_volume),
         is_list=True,
         group=TASKS,
         help="folder or file of the agents in the container; may be given again",
@@ -431,7 +371,7 @@ OPTIONS = (
         flags=("--rlimit",),
         variable="ROUJIAMO_RLIMIT",
         metavar="NAME=VALUE",
-        read=_checked_by(parse_rlimit),
+        read=checked_by(parse_rlimit),
         is_list=True,
         group=TASKS,
         help="limit of the task: nofile=1024:4096, core=unlimited; may be given again",
@@ -459,6 +399,7 @@ OPTIONS = (
         flags=("--mpiexec",),
         variable="ROUJIAMO_MPIEXEC",
         metavar="PATH",
+        is_path=True,
         group=LAUNCHING,
         help="which mpiexec (default: the one on PATH)",
     ),
@@ -477,6 +418,7 @@ OPTIONS = (
         flags=("--prefix",),
         variable="ROUJIAMO_PREFIX",
         metavar="DIR",
+        is_path=True,
         group=LAUNCHING,
         help="where the MPI is on the hosts, for PATH and LD_LIBRARY_PATH (default: where it is here)",
     ),
@@ -529,6 +471,7 @@ OPTIONS = (
         variable="ROUJIAMO_TIMELINE",
         metavar="FILE",
         read=read_timeline,
+        is_path=True,
         group=OUTPUT,
         help="what happened when, on each host: a picture (.svg) or a Chrome trace for Perfetto (.json)",
     ),
@@ -539,7 +482,18 @@ OPTIONS = (
         metavar=None,
         read=read_switch,
         group=OUTPUT,
-        help="no status line",
+        off_flags=("--no-quiet",),
+        help="no status line, and nothing said while all is well",
+    ),
+    Option(
+        field="verbosity",
+        flags=("-v", "--verbose"),
+        variable="ROUJIAMO_VERBOSE",
+        metavar="0|1|2",
+        read=read_verbosity,
+        is_count=True,
+        group=OUTPUT,
+        help="say what happens; twice: the broker's log as well",
     ),
 )
 

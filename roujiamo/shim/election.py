@@ -1,6 +1,6 @@
 """The session of a launcher that has none: found where its name says, or started by the first shim that needs it.
 
-Runs in the shim, where ROUJIAMO_MASTER is set and ROUJIAMO_SOCKET is not.
+Runs in the shim, where ROUJIAMO_SOCKET is not set, and ROUJIAMO_MASTER is or there is a configuration.
 
     1  the session's folder is named after the launcher, by its pid and start time, so two launchers never mix
     2  a broker listens there: connect, and that is all
@@ -105,6 +105,22 @@ class LaunchersSession:
         # Nobody has named this address: in a shared temporary folder another user may have made it first.
         check_owner(connection, self._address)
         return connection
+
+    def timeout_seconds(self) -> float:
+        """Return how long to wait for a host: as the variable says, else as the session's broker does."""
+        if self._environment.get(b"ROUJIAMO_TIMEOUT"):
+            return self._timeout_seconds
+        try:
+            descriptor = posix.open(self._folder + b"/timeout", posix.O_RDONLY | posix.O_CLOEXEC)
+        except OSError:
+            # The session is ending.
+            return self._timeout_seconds
+        try:
+            return float(posix.read(descriptor, 64))
+        except (OSError, ValueError):
+            return self._timeout_seconds
+        finally:
+            posix.close(descriptor)
 
     # The lock
 

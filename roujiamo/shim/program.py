@@ -71,14 +71,14 @@ def _run(invocation: Invocation, signals: SignalPipe) -> int:
     environment = posix.environ
     timeout_seconds = read_timeout(environment)
     own = None
-    if environment.get(MASTER_VARIABLE) and not environment.get(SOCKET_VARIABLE):
+    if not environment.get(SOCKET_VARIABLE) and _may_have_its_own(environment):
         # Loads only where it is needed.
         from roujiamo.shim.election import LaunchersSession
 
         own = LaunchersSession(environment, invocation, launcher, signals, timeout_seconds, note)
         connection = own.connect()
         # The broker waits as long, and knows what for.
-        timeout_seconds += MARGIN_SECONDS
+        timeout_seconds = own.timeout_seconds() + MARGIN_SECONDS
     else:
         connection = connect(find_session(environment), signals, timeout_seconds)
     note("asking the session for the host")
@@ -91,6 +91,18 @@ def _run(invocation: Invocation, signals: SignalPipe) -> int:
         raise
     note("the command ended with status %d" % status)
     return status
+
+
+def _may_have_its_own(environment: "dict[bytes, bytes]") -> bool:
+    """Whether a master is named, or may be in a configuration, which is not for the shim to read."""
+    if environment.get(MASTER_VARIABLE):
+        return True
+    try:
+        from roujiamo.system.configuration_files import is_any_there
+    except ImportError:
+        # In a task there is only what runs there.
+        return False
+    return is_any_there(environment)
 
 
 def _answer(action: str) -> int:

@@ -1,9 +1,9 @@
 """The starter: from an MPI launcher's process to a broker that belongs to it.
 
 Started by the launcher's first shim, which holds the lock (`roujiamo.shim.election`). It reads the session's sizes from
-ROUJIAMO_* variables and the hosts' slots from the launcher's command line, starts the broker in a process session of
-its own, waits until that listens, and ends. stdout is the shim's: `ready`, or the sentence that says why not. stderr is
-mpiexec's, for what the user should know all the same. Trusts the user's own environment.
+ROUJIAMO_* variables and the configurations, and the hosts' slots from the launcher's command line, starts the broker in
+a process session of its own, waits until that listens, and ends. stdout is the shim's: `ready`, or the sentence that
+says why not. stderr is mpiexec's, for what the user should know all the same. Trusts the user's own environment.
 """
 
 from __future__ import annotations
@@ -18,7 +18,10 @@ from pathlib import Path
 from roujiamo.errors import RoujiamoError, SessionGone, UsageError
 from roujiamo.session import options
 from roujiamo.session.launcher_line import local_names, parse_line, slots_by_host
+from roujiamo.session.option_values import read_count
 from roujiamo.session.request import SessionRequest
+from roujiamo.session.settings import gather
+from roujiamo.system.configuration import read_configurations
 from roujiamo.system.identity import with_identity
 from roujiamo.system.processes import Process, read_process
 from roujiamo.system.runtime_folder import sweep
@@ -29,7 +32,7 @@ LISTEN_SECONDS = 45.0
 MAX_HOSTFILE = 16 << 20
 SLOTS_VARIABLE = "ROUJIAMO_SLOTS"
 # How many there are is the launcher's to say, one by one.
-_NOT_FROM_VARIABLES = ("nodes", "processes")
+_NOT_FROM_SETTINGS = ("nodes", "processes")
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -58,10 +61,13 @@ def _start_session(pid: int, start: int, folder: Path) -> None:
 
 
 def _request(owner: Process, folder: Path) -> SessionRequest:
-    """Return the request for the owner's session. Raises UsageError, naming the variable that is wrong."""
-    values = options.from_environment(
-        os.environ, (each for each in options.OPTIONS if each.field not in _NOT_FROM_VARIABLES)
-    )
+    """Return the request for the owner's session. Raises UsageError, naming the variable or the file that is wrong."""
+    environment = dict(os.environ)
+    values = gather(read_configurations(environment), environment, {}, without=_NOT_FROM_SETTINGS).values
+    if not values.get("master"):
+        raise UsageError(
+            "there is neither ROUJIAMO_SOCKET nor ROUJIAMO_MASTER, and no configuration names a master; set one"
+        )
     arguments = _command_line(owner)
     values.setdefault("name", os.path.basename(arguments[0]) if arguments else "roujiamo-rsh")
     per_host = _slots_per_host()
@@ -76,7 +82,6 @@ def _request(owner: Process, folder: Path) -> SessionRequest:
     request = options.session_request(
         values,
         os.environ,
-        master=os.environ["ROUJIAMO_MASTER"],
         user=values.get("user") or current_user(),
         folder=str(folder),
         owner_pid=owner.pid,
@@ -91,7 +96,7 @@ def _request(owner: Process, folder: Path) -> SessionRequest:
 def _slots_per_host() -> int:
     text = os.environ.get(SLOTS_VARIABLE, "")
     try:
-        return options.read_count(text) if text else 1
+        return read_count(text) if text else 1
     except ValueError as error:
         raise UsageError(f"{SLOTS_VARIABLE}: {error}") from error
 

@@ -29,6 +29,8 @@ _ABANDONED_SECONDS = 60.0
 _TAKE_OVER_SECONDS = 10.0
 _PAUSE_SECONDS = 0.02
 SOCKET = "socket"
+# Read by `roujiamo.shim.election`.
+TIMEOUT = "timeout"
 
 
 def runtime_folder() -> Path:
@@ -118,6 +120,10 @@ class SessionFolder:
     def socket(self) -> Path:
         """The path of the session's unix socket."""
         return self.path / SOCKET
+
+    def tell_timeout(self, seconds: float) -> None:
+        """Leave word for the shims how long to wait for a host, before they can connect."""
+        (self.path / TIMEOUT).write_text(f"{seconds:g}", encoding="ascii")
 
     def remove(self) -> None:
         """Remove the folder with all that is in it, and the one around it if it was the last; let the lock go."""

@@ -210,3 +210,26 @@ def test_status_and_cancel_know_the_session(bench_by_hand: Bench) -> None:
         assert ended.status == 0, ended
         assert shim.wait(20) == 255
         assert "cancelled" in shim.errors()
+
+
+def test_a_configuration_is_read_without_a_wrapper_too(bench_by_hand: Bench) -> None:
+    """With the master in it no variable is needed; what is wrong in it is told with its line."""
+    file = bench_by_hand.folder / "mine.toml"
+    file.write_text(f'master = "{bench_by_hand.master}"\nname = "from-a-file"\ntimeout = 50\n')
+    file.chmod(0o644)
+    variables = {"ROUJIAMO_MASTER": "", "ROUJIAMO_CONFIG": str(file)}
+    line = ("roujiamo-rsh", "agent1", 'echo "$ROUJIAMO_TOKEN" | wc -c; sleep 100')
+    with bench_by_hand.started(
+        "env", *(f"{name}={value}" for name, value in variables.items()), *line
+    ) as shim:
+        until(lambda: shim.output() != "", 30, "the command")
+        assert bench_by_hand.frameworks() == ["roujiamo from-a-file"]
+        timeouts = list(bench_by_hand.folder.glob("roujiamo*/*/timeout"))
+        assert [each.read_text() for each in timeouts] == ["50"], "the shims wait as long as the session does"
+        shim.process.terminate()
+        shim.wait()
+    file.write_text(f'master = "{bench_by_hand.master}"\nmemory = 3\n')
+    result = bench_by_hand.run("roujiamo-rsh", "agent1", "true", **variables)
+    assert result.status == 255
+    assert f"{file}:2: memory: there is no such option" in result.err
+    assert len(result.err.splitlines()) == 1, result.err

@@ -5,17 +5,13 @@ import dataclasses
 import pytest
 
 from roujiamo.errors import UsageError
+from roujiamo.session.option_values import read_amount, read_count, read_ports, read_seconds, read_switch
 from roujiamo.session.options import (
     OPTIONS,
     LaunchOptions,
     default_of,
     from_environment,
     launch_options,
-    read_amount,
-    read_count,
-    read_ports,
-    read_seconds,
-    read_switch,
     session_request,
 )
 from roujiamo.session.request import SessionRequest
@@ -32,7 +28,7 @@ def test_each_option_fills_a_field_that_is_there() -> None:
 def test_no_two_options_share_a_flag_a_variable_or_a_field() -> None:
     """Each means one thing."""
     for names in (
-        [flag for option in OPTIONS for flag in option.flags],
+        [flag for option in OPTIONS for flag in (*option.flags, *option.off_flags)],
         [option.variable for option in OPTIONS],
         [option.field for option in OPTIONS],
     ):

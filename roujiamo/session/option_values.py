@@ -1,0 +1,103 @@
+"""How the value of an option is read from a text: a command line's, a variable's, a configuration's.
+
+Pure. Each returns the value, or raises ValueError with a sentence that has the text in it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from roujiamo.errors import UsageError
+from roujiamo.mesos.taskinfo import DOCKER as DOCKER_CONTAINERIZER
+from roujiamo.mesos.taskinfo import MESOS as MESOS_CONTAINERIZER
+
+
+def read_count(text: str) -> int:
+    """Return a number from 1 to 1000000. Raises ValueError."""
+    if not (text.isascii() and text.isdigit()) or not 1 <= int(text) <= 1_000_000:
+        raise ValueError(f"{text!r} is not a number from 1 to 1000000")
+    return int(text)
+
+
+def read_amount(text: str) -> float:
+    """Return an amount of 0 or more. Raises ValueError."""
+    amount = _number(text)
+    # Not a number (nan) compares false.
+    if not 0 <= amount < 1e9:
+        raise ValueError(f"{text!r} is not an amount of 0 or more")
+    return amount
+
+
+def read_seconds(text: str) -> float:
+    """Return a number of seconds above 0. Raises ValueError."""
+    seconds = _number(text)
+    if not 0 < seconds <= 1e8:
+        raise ValueError(f"{text!r} is not a number of seconds above 0")
+    return seconds
+
+
+def read_ports(text: str) -> tuple[int, int]:
+    """Return the two ends of LOW[-HIGH]. Raises ValueError."""
+    low, _, high = text.partition("-")
+    ends = (low, high or low)
+    if not all(end.isascii() and end.isdigit() for end in ends) or not 1 <= int(low) <= int(ends[1]) <= 65535:
+        raise ValueError(f"{text!r} is not a port, or two from 1 to 65535 as LOW-HIGH")
+    return int(low), int(ends[1])
+
+
+def read_switch(text: str) -> bool:
+    """Return what a switch's variable says. Raises ValueError."""
+    folded = text.lower()
+    if folded in ("1", "true", "yes", "on"):
+        return True
+    if folded in ("", "0", "false", "no", "off"):
+        return False
+    raise ValueError(f"{text!r} is neither yes nor no")
+
+
+def read_containerizer(text: str) -> str:
+    """Return the name of a containerizer. Raises ValueError."""
+    if text not in (MESOS_CONTAINERIZER, DOCKER_CONTAINERIZER):
+        raise ValueError(f"{text!r} is neither {MESOS_CONTAINERIZER} nor {DOCKER_CONTAINERIZER}")
+    return text
+
+
+def read_device(text: str) -> str:
+    """Return a path under /dev. Raises ValueError."""
+    if not text.startswith("/dev/") or ".." in text.split("/"):
+        raise ValueError(f"{text!r} is not a path under /dev")
+    return text
+
+
+def read_timeline(text: str) -> str:
+    """Return the path of a file whose name ends with .json or .svg. Raises ValueError."""
+    if not text.endswith((".json", ".svg")):
+        raise ValueError(f"{text!r} ends neither with .json (a Chrome trace) nor with .svg (a picture)")
+    return text
+
+
+def checked_by(parse: Callable[[str], object]) -> Callable[[str], str]:
+    """Return a reader of texts that `parse` understands: a wrong one is found where it is written."""
+
+    def read(text: str) -> str:
+        try:
+            parse(text)
+        except UsageError as error:
+            raise ValueError(str(error)) from error
+        return text
+
+    return read
+
+
+def read_verbosity(text: str) -> int:
+    """Return how much is said: 0, 1 or 2. Raises ValueError."""
+    if text not in ("0", "1", "2"):
+        raise ValueError(f"{text!r} is not 0, 1 or 2")
+    return int(text)
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return -1.0
