@@ -20,6 +20,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.local.conftest import cluster
 from tests.support import (
     MASTERS,
     OpenMpi,
@@ -112,6 +113,19 @@ def active_frameworks(master: str) -> list[str]:
 def master(request: pytest.FixtureRequest) -> str:
     """The MASTER argument of each master there is."""
     return str(real_mesos()) if request.param == "real" else str(request.param)
+
+
+@pytest.fixture(scope="module", params=["local", "real"])
+def three_agents(request: pytest.FixtureRequest) -> Iterator[str]:
+    """The address of a master with three agents; the local one's have attributes."""
+    if request.param == "local":
+        with cluster("--agents", "3", "--attributes", "zone:a;rack:r1") as one:
+            yield one.address
+        return
+    address = real_mesos()
+    if address is None:
+        pytest.skip("no real Mesos (ROUJIAMO_TEST_MASTER)")
+    yield address
 
 
 def _bench(mpi: OpenMpi | None) -> Iterator[Bench]:

@@ -45,23 +45,10 @@ class Placing:
             assert job.wait(40) == 130, job.errors()
 
 
-@pytest.fixture(scope="module", params=["local", "real"])
-def address(request: pytest.FixtureRequest) -> Iterator[str]:
-    """The address of a master with three agents."""
-    if request.param == "local":
-        with cluster("--agents", "3", "--attributes", "zone:a;rack:r1") as one:
-            yield one.address
-        return
-    address = real_mesos()
-    if address is None:
-        pytest.skip("no real Mesos (ROUJIAMO_TEST_MASTER)")
-    yield address
-
-
 @pytest.fixture
-def placing(bench: Bench, address: str) -> Placing:
+def placing(bench: Bench, three_agents: str) -> Placing:
     """Jobs on that master."""
-    return Placing(bench, address)
+    return Placing(bench, three_agents)
 
 
 def test_processes_are_packed_on_few_hosts_or_spread_over_many(placing: Placing) -> None:

@@ -3,27 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
 
 import pytest
 
 from tests.jobs.conftest import Bench
 from tests.local.conftest import cluster
-from tests.support import real_mesos, until
+from tests.support import until
 from tests.support.scheduler import get
-
-
-@pytest.fixture(scope="module", params=["local", "real"])
-def three_agents(request: pytest.FixtureRequest) -> Iterator[str]:
-    """The address of a master with three agents."""
-    if request.param == "local":
-        with cluster("--agents", "3") as one:
-            yield one.address
-        return
-    address = real_mesos()
-    if address is None:
-        pytest.skip("no real Mesos (ROUJIAMO_TEST_MASTER)")
-    yield address
 
 
 @pytest.mark.parametrize("sessions", [2, 5])
