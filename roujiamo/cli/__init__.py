@@ -10,17 +10,23 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import roujiamo
 from roujiamo.cli import (
     alloc_command,
+    completion_command,
     doctor_command,
+    help_command,
     local_command,
     rsh_command,
     run_command,
     status_command,
 )
 from roujiamo.errors import RoujiamoError
+
+if TYPE_CHECKING:
+    from roujiamo.cli.grammar import Command
 
 DESCRIPTION = "Run unmodified MPI programs on Apache Mesos."
 
@@ -36,7 +42,19 @@ def main_parser() -> argparse.ArgumentParser:
     status_command.add(commands)
     doctor_command.add(commands)
     local_command.add(commands)
+    completion_command.add(commands, programs)
+    help_command.add(commands, programs)
     return parser
+
+
+def programs() -> tuple[Command, ...]:
+    """Return what each of our three programs understands on its command line."""
+    from roujiamo.cli.grammar import read_parser, read_rsh
+
+    parser = main_parser()
+    names = [command.word for command in read_parser(parser).commands]
+    main_program = read_parser(parser, words={"TOPIC": (*names, *help_command.topics())})
+    return main_program, read_parser(run_command.ompirun_parser()), read_rsh("roujiamo-rsh")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
