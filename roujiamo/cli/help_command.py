@@ -39,7 +39,7 @@ def add(commands: Any, programs: Callable[[], tuple[Command, ...]]) -> None:
     """Add `help` to the subcommands; `programs()` returns those that have a help."""
     parser = commands.add_parser(
         "help",
-        help="show the help of a command, a page of the documents, or the man page",
+        help="show a command's help, a page, or the man page",
         description="Show the help of a command, a page of the documents, or what there is of both.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,

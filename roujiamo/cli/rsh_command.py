@@ -16,6 +16,8 @@ def add(commands: Any) -> None:
         help="run a command on a host of a session, as ssh would",
         description="Run a command on a host of a session, as ssh would (the same as roujiamo-rsh).",
         add_help=False,
+        # No word of the line is an option of argparse's: `rsh -n HOST …`, `rsh --help` and all else is the shim's.
+        prefix_chars="\0",
     )
     parser.add_argument("arguments", metavar="[options] HOST COMMAND ...", nargs=argparse.REMAINDER)
     parser.set_defaults(function=run)

@@ -55,6 +55,16 @@ def test_every_page_of_the_documents_is_a_topic_as_it_stands() -> None:
         assert answer.stdout == (DOCS / "launchers.md").read_text()
 
 
+def test_what_stands_behind_rsh_is_the_shims() -> None:
+    """Its options too, which argparse would take for its own."""
+    answer = roujiamo("rsh", "-V")
+    assert answer.returncode == 0
+    assert answer.stdout.startswith("roujiamo-rsh ")
+    answer = roujiamo("rsh", "-n", "-l", "user", "somewhere", "true")
+    assert answer.returncode == 255
+    assert answer.stderr.startswith("roujiamo-rsh: ")
+
+
 @pytest.mark.parametrize("command", [command.word for command in programs()[0].commands])
 def test_help_on_a_command_is_what_its_option_prints(command: str) -> None:
     """Two ways to the same text."""
@@ -115,8 +125,8 @@ def test_the_man_page_has_every_command_option_and_variable(man_page: str) -> No
     for command in everything()[1:]:
         assert f'.SS "{command.name}"' in plain
         for flag in command.flags:
-            if flag.is_shown:
-                assert all(rf"\fB{name}\fR" in plain for name in flag.names if name != "-h"), flag
+            if flag.is_shown and flag.names[-1] != "--help":
+                assert all(rf"\fB{name}\fR" in plain for name in flag.names), flag
     assert all(f"[${option.variable}]" in plain for option in OPTIONS)
     assert all(f"roujiamo help {topic}" in plain for topic in topics())
 
