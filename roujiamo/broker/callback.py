@@ -102,7 +102,9 @@ class CallBackConnection(asyncio.Protocol):
         connection = transport.get_extra_info("socket")
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         # A peer's machine that vanished is noticed by the pings; this bounds what lies in the kernel (tcp(7)).
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 30_000)
+        connection.setsockopt(
+            socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, self._port.unacknowledged_milliseconds
+        )
         if not self._port.on_proved(host, responder, transport, self._told):
             raise ProtocolError("a proxy whose host has gone on without it; it may try again")
         if rest:
@@ -131,6 +133,7 @@ class CallBackPort:
 
     `on_proved(host, responder, transport, told)`: a proxy has proved itself, and was told that `told` of its batches
     have arrived; returns whether the connection is taken. `on_disconnected(host)`: its connection is lost.
+    `keepalive_seconds`: how long a connection may be silent; two thirds of it, what is sent may be unacknowledged.
     """
 
     def __init__(
@@ -140,11 +143,14 @@ class CallBackPort:
         find_host: Callable[[Responder], Host],
         on_proved: Callable[[Host, Responder, asyncio.Transport, int], bool],
         on_disconnected: Callable[[Host], None],
+        keepalive_seconds: float,
     ) -> None:
         self.find_secret = find_secret
         self.find_host = find_host
         self.on_proved = on_proved
         self.on_disconnected = on_disconnected
+        # More than a day is for ever, and must fit an int.
+        self.unacknowledged_milliseconds = max(1, int(min(keepalive_seconds, 86_400) * 1000 * 2 / 3))
         self.port = 0
         self._server: asyncio.Server | None = None
         self._pending: dict[CallBackConnection, None] = {}

@@ -19,12 +19,15 @@ from roujiamo.protocol.handshake import FIRST_CONTACT, RESUME, Responder, identi
 from roujiamo.protocol.link import Link
 from roujiamo.proxy.welcome import build_welcome, carried_modules
 from roujiamo.session import timeline
+from roujiamo.session.network import parse_callback
 from roujiamo.session.request import SessionRequest
 
 log = logging.getLogger(__name__)
 
-PING_SECONDS = 15.0
-SILENCE_SECONDS = 45.0
+# In the time for which a connection may be silent.
+PINGS = 3
+# A proxy begins its last try when its grace is over (`roujiamo.proxy.connection`), and that may have begun later.
+LAST_TRY_SECONDS = 3.0
 GOODBYE_SECONDS = 6.0
 
 
@@ -60,15 +63,15 @@ class Proxies:
             find_host=lambda responder: self._by_identity[(responder.kind, responder.identity)],
             on_proved=self._on_proved,
             on_disconnected=self._on_disconnected,
+            keepalive_seconds=request.keepalive_seconds,
         )
 
     async def listen(self, master_address: str) -> None:
         """Open the call-back port on the address that faces the master (`host:port`). Raises RoujiamoError."""
-        advertised = self._request.callback_address or address_towards(
-            master_address.rsplit(":", 1)[0].strip("[]")
-        )
+        advertised, port = parse_callback(self._request.callback_address or "")
+        advertised = advertised or address_towards(master_address.rsplit(":", 1)[0].strip("[]"))
         await self._port.listen(listening_address(advertised), self._request.callback_ports)
-        self.targets = [callback_target(advertised, self._port.port)]
+        self.targets = [callback_target(advertised, port or self._port.port)]
 
     def expect(self, host: Host) -> None:
         """Let the host's proxy in, from now on."""
@@ -79,12 +82,12 @@ class Proxies:
     async def keep_alive(self) -> None:
         """Ping every proxy; drop the connection of one that has been silent too long, so that it comes back."""
         while True:
-            await asyncio.sleep(PING_SECONDS)
+            await asyncio.sleep(self._request.keepalive_seconds / PINGS)
             now = self._loop.time()
             for host in self._hosts.values():
                 if host.transport is None:
                     continue
-                if now - host.last_heard > SILENCE_SECONDS:
+                if now - host.last_heard > self._request.keepalive_seconds:
                     log.warning("%s has been silent for %.0f s", host.name, now - host.last_heard)
                     host.transport.abort()
                 else:
@@ -152,7 +155,7 @@ class Proxies:
             resume,
             {
                 "reconnect_grace_seconds": self._request.reconnect_grace_seconds,
-                "silence_seconds": SILENCE_SECONDS,
+                "silence_seconds": self._request.keepalive_seconds,
                 "unlocks_memory": self._unlocks_memory,
             },
             self._request.prefix,
@@ -170,7 +173,7 @@ class Proxies:
             return
         grace = self._request.reconnect_grace_seconds
         log.info("%s is out of reach; waiting %.1f s", host.name, grace)
-        self._loop.call_later(grace + 1.0, self._on_grace_over, host, host.epoch)
+        self._loop.call_later(grace + LAST_TRY_SECONDS, self._on_grace_over, host, host.epoch)
 
     def _on_grace_over(self, host: Host, epoch: int) -> None:
         if host.transport is None and host.epoch == epoch and host.state != LOST:

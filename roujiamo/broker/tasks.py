@@ -65,7 +65,11 @@ class Tasks:
             reason = status.get("reason", "")
             host.is_offer_void = reason == "REASON_INVALID_OFFERS"
             told = message or reason.removeprefix("REASON_").replace("_", " ").lower() or state
-            if host.state == READY:
+            if host.state == READY and host.transport is None:
+                host.lose(
+                    f"{host.name} was out of reach for longer than --reconnect-grace, and its task has ended: {told}"
+                )
+            elif host.state == READY:
                 host.lose(f"the task on {host.name} ended: {told}")
             else:
                 host.lose(f"the task on {host.name} ended before it was ready: {told}{_remedy(told)}")

@@ -4,7 +4,7 @@ Runs in the worker's loop; never blocks. Trusts the broker only after each hands
 tags.
 
     CONNECTED --lost--> AWAY --try--> CONNECTING --connected--> GREETING --challenge is right--> CONNECTED
-    CONNECTING, GREETING --failed--> AWAY        AWAY --the grace is over--> BrokerGone
+    CONNECTING, GREETING --failed--> AWAY        AWAY --the grace is over, and a last try has failed--> BrokerGone
     CONNECTING --refused--> BrokerGone           (nobody listens any more: the broker has ended)
 """
 
@@ -37,6 +37,8 @@ CONGESTED_BYTES = 1 << 20
 RETRY_SECONDS = 0.25
 # For one try: a host that does not answer must not use up the grace.
 TRY_SECONDS = 2.0
+# Unanswered ones of the kernel before the connection is dead.
+PROBES = 3
 # So often may a connection be lost through what came over it, with nothing got through in between.
 MAX_FRUITLESS = 3
 
@@ -78,6 +80,7 @@ class BrokerConnection:
         self._received_at_loss = 0
         self._last_heard = time.monotonic()
         self._give_up_at = 0.0
+        self._is_last_try = False
         self._next_step_at = 0.0
         self.state = CONNECTED
         self._adopt(connection)
@@ -87,6 +90,8 @@ class BrokerConnection:
         """Take what the welcome said: the credential to come back with, and how long to wait for what."""
         self._resume = resume
         self._settings = settings
+        if self._socket is not None:
+            self._have_probed(self._socket)
 
     def receive_first(self, batch: bytes) -> "list[tuple[int, int, bytes]]":
         """Feed the batch that first contact has read already; return its frames."""
@@ -159,12 +164,18 @@ class BrokerConnection:
         if self.state == CONNECTED:
             self._lose("it has been silent for %d s" % (now - self._last_heard))
             return
-        if now >= self._give_up_at:
+        if now >= self._give_up_at and self._is_last_try:
             raise BrokerGone(
                 "the broker at %s could not be reached again within %g s"
                 % (self.peer, self._settings.reconnect_grace_seconds)
             )
-        if self.state == AWAY:
+        if now >= self._give_up_at:
+            # The network may be there again since a moment ago, and the SYN of the try under way be lost.
+            self._is_last_try = True
+            self._give_up_at = now + TRY_SECONDS
+            self._drop()
+            self._try()
+        elif self.state == AWAY:
             self._try()
         else:
             self._fail_try(now)
@@ -172,6 +183,18 @@ class BrokerConnection:
     def _adopt(self, connection: socket.socket) -> None:
         connection.setblocking(False)
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._have_probed(connection)
+
+    def _have_probed(self, connection: socket.socket) -> None:
+        """Have the kernel look whether the other end is still there, often enough to come back within the grace.
+
+        Where the broker's end alone is lost, its system answers a probe with a reset (tcp(7), SO_KEEPALIVE).
+        """
+        seconds = max(1, min(60, round(self._settings.reconnect_grace_seconds / 2)))
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, seconds)
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, seconds)
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, PROBES)
 
     def _watch(self, more: int = 0) -> None:
         connection = self._socket
@@ -231,6 +254,7 @@ class BrokerConnection:
         self._drop()
         self._received_at_loss = self._link.received
         self._give_up_at = now + self._settings.reconnect_grace_seconds
+        self._is_last_try = False
         self._next_step_at = now
 
     def _drop(self) -> None:

@@ -10,6 +10,8 @@ from collections.abc import Iterable, Sequence
 from ipaddress import IPv4Address, IPv4Network, ip_address
 from typing import NamedTuple
 
+from roujiamo.errors import UsageError
+
 
 class Interface(NamedTuple):
     """One address of the launch host: its interface's name, the address, and the netmask's length in bits."""
@@ -31,6 +33,26 @@ class Choice(NamedTuple):
 
 
 NOTHING = Choice(None, None)
+
+
+def parse_callback(text: str) -> tuple[str, int]:
+    """Return (address, port) of `ADDRESS[:PORT]`; port 0 where none is given. An IPv6 address may be in brackets.
+
+    A NAT, a container's published port or a tunnel may have a port of its own. Raises UsageError.
+    """
+    if text.startswith("["):
+        address, bracket, rest = text[1:].partition("]")
+        colon, port = rest[:1], rest[1:]
+        is_whole = bool(bracket) and colon in ("", ":")
+    elif text.count(":") > 1:
+        address, colon, port, is_whole = text, "", "", True
+    else:
+        address, colon, port = text.partition(":")
+        is_whole = True
+    has_port = port.isascii() and port.isdigit() and 1 <= int(port[:6]) <= 65535
+    if not is_whole or "," in text or (text and not address) or (colon and not has_port):
+        raise UsageError(f"{text!r} is not an address, or an address and a port as ADDRESS:PORT")
+    return address, int(port) if colon else 0
 
 
 def choose(interfaces: Iterable[Interface], own: Iterable[str], hosts: Sequence[str]) -> Choice:

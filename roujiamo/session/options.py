@@ -16,6 +16,7 @@ from roujiamo import dialects
 from roujiamo.errors import UsageError
 from roujiamo.mesos.constraints import parse_constraint
 from roujiamo.mesos.taskinfo import parse_rlimit, parse_volume
+from roujiamo.session.network import parse_callback
 from roujiamo.session.option_values import (
     checked_by,
     read_amount,
@@ -443,9 +444,10 @@ OPTIONS = (
         field="callback_address",
         flags=("--callback-address",),
         variable="ROUJIAMO_CALLBACK_ADDRESS",
-        metavar="ADDRESS",
+        metavar="ADDRESS[:PORT]",
+        read=checked_by(parse_callback),
         group=LAUNCHING,
-        help="address of this machine that the agents reach (default: the one that faces the master)",
+        help="where the agents reach this machine (default: the address that faces the master, and the port here)",
     ),
     Option(
         field="callback_ports",
@@ -464,6 +466,15 @@ OPTIONS = (
         read=read_seconds,
         group=LAUNCHING,
         help="how long a host may be out of reach before it is lost",
+    ),
+    Option(
+        field="keepalive_seconds",
+        flags=("--keepalive",),
+        variable="ROUJIAMO_KEEPALIVE",
+        metavar="SECONDS",
+        read=read_seconds,
+        group=LAUNCHING,
+        help="how long a host's connection may be silent before it is taken for dead; pings go at a third of it",
     ),
     Option(
         field="timeline",

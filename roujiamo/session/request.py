@@ -19,6 +19,8 @@ DEFAULT_OVERHEAD_MEM = 128.0
 DEFAULT_MEM = 256.0
 DEFAULT_TIMEOUT_SECONDS = 300.0
 DEFAULT_RECONNECT_GRACE_SECONDS = 5.0
+# Connections to hosts are pinged at a third of it, which keeps most firewalls from forgetting them.
+DEFAULT_KEEPALIVE_SECONDS = 45.0
 
 _LISTS = ("constraints", "only_hosts", "exclude_hosts", "volumes", "devices", "rlimits", "uris")
 
@@ -78,6 +80,7 @@ class SessionRequest:
     environment: dict[str, str] = field(default_factory=dict, repr=False)
     timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS
     reconnect_grace_seconds: float = DEFAULT_RECONNECT_GRACE_SECONDS
+    keepalive_seconds: float = DEFAULT_KEEPALIVE_SECONDS
     failover_timeout_seconds: float = FAILOVER_TIMEOUT_SECONDS
     callback_address: str | None = None
     callback_ports: tuple[int, int] | None = None

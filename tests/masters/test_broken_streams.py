@@ -13,8 +13,8 @@ import pytest
 
 from tests.driver.driver_process import Driver, driver, first_line
 from tests.local.conftest import Cluster, cluster
-from tests.masters.relay import Relay
 from tests.support import scaled, until
+from tests.support.relay import Relay
 from tests.support.scheduler import get
 
 HEARTBEAT_SECONDS = 0.5

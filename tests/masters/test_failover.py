@@ -21,9 +21,9 @@ import pytest
 
 from tests.jobs.conftest import Bench
 from tests.local.conftest import Cluster, cluster
-from tests.masters.relay import Relay
 from tests.masters.zookeeper_server import ZooKeeperServer
 from tests.support import Program, children_called, children_of, is_alive, until
+from tests.support.relay import Relay
 
 SUMS = [sys.executable, str(Path(__file__).with_name("sums.py"))]
 RESULT = "4 ranks agree"

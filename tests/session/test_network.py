@@ -2,7 +2,8 @@
 
 import pytest
 
-from roujiamo.session.network import NOTHING, Choice, Interface, choose, wanted
+from roujiamo.errors import UsageError
+from roujiamo.session.network import NOTHING, Choice, Interface, choose, parse_callback, wanted
 
 HERE = [
     Interface("lo", "127.0.0.1", 8),
@@ -73,3 +74,28 @@ def test_an_interface_that_is_not_there_is_refused(text: str, words: str) -> Non
     """And those that are there are named."""
     with pytest.raises(ValueError, match=words):
         wanted(text, HERE)
+
+
+@pytest.mark.parametrize(
+    ("text", "meant"),
+    [
+        ("", ("", 0)),
+        ("10.0.3.7", ("10.0.3.7", 0)),
+        ("gate.example:7000", ("gate.example", 7000)),
+        ("fd00::7", ("fd00::7", 0)),
+        ("[fd00::7]", ("fd00::7", 0)),
+        ("[fd00::7]:7000", ("fd00::7", 7000)),
+    ],
+)
+def test_where_tasks_call_back_to_may_have_a_port_of_its_own(text: str, meant: tuple[str, int]) -> None:
+    """A container's published port, a NAT or a tunnel: not the one that is listened on here."""
+    assert parse_callback(text) == meant
+
+
+@pytest.mark.parametrize(
+    "text", [":7000", "a:", "a:b", "a:0", "a:65536", "a:9999999999", "[a", "[a]7", "[]:7", "a,b"]
+)
+def test_what_is_no_place_to_call_back_to_is_refused(text: str) -> None:
+    """Where it is written, not by tasks that never call."""
+    with pytest.raises(UsageError, match="is not an address, or an address and a port"):
+        parse_callback(text)
