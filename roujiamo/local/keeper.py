@@ -128,7 +128,12 @@ class Keeper:
             self._tell_leader(master)
 
     def _on_master(self, message: dict[str, Any]) -> None:
-        """A master's word for an agent."""
+        """A master's word for an agent, or for the agents of a machine that is up again."""
+        if message["type"] == "start":
+            for agent in self._agents:
+                if agent.hostname.lower() == message["hostname"]:
+                    self._bring_back(agent)
+            return
         agent = self._agents[message["number"] - 1]
         words = message["message"]
         if words["type"] == "registered":
@@ -138,6 +143,14 @@ class Keeper:
             agent.is_leaving = True
         if agent.link is not None:
             agent.link.send(words)
+
+    def _bring_back(self, agent: AgentPlace) -> None:
+        """Start an agent that was told to stop, as a new one; where it has not stopped yet, as soon as it has."""
+        agent.is_awaited = agent.link is not None
+        if agent.link is None:
+            agent.agent_id, agent.is_leaving = "", False
+            agent.registered.clear()
+            self._restart(self._start_agent(agent))
 
     def _on_master_gone(self, master: MasterPlace, link: Link) -> None:
         if master.link is link:
@@ -243,6 +256,8 @@ class Keeper:
             loop.call_later(seconds, self._restart, self._start_agent(agent))
         else:
             agent.store.clear()
+            if agent.is_awaited:
+                self._bring_back(agent)
         loop.call_later(STRAY_SECONDS, self._kill_strays)
 
     def _on_child_ended(self) -> None:

@@ -26,7 +26,15 @@ from roujiamo.mesos.master import agents, frameworks, reregistration
 from roujiamo.mesos.master.http_api import HttpApi
 from roujiamo.mesos.master.http_messages import Request, Response, compact
 from roujiamo.mesos.master.quantities import Quantities
-from roujiamo.mesos.master.state import CloseStream, Event, MasterState, Settings, ToAgent
+from roujiamo.mesos.master.state import (
+    AgentInfo,
+    CloseStream,
+    Event,
+    MasterState,
+    Settings,
+    StartMachine,
+    ToAgent,
+)
 
 
 @dataclass(frozen=True)
@@ -136,11 +144,10 @@ class _Master:
 
     def _register(self, hello: dict[str, Any]) -> str:
         options, now = self._options, self._now()
-        address = (hello["ip"], hello["port"])
-        about = (hello["hostname"], address, options.total, options.attributes)
+        info = AgentInfo(hello["hostname"], hello["ip"], hello["port"], options.total, options.attributes)
         if hello["agent_id"]:
-            return reregistration.come_back(self._state, hello["agent_id"], *about, hello["runs"], now).id
-        return agents.add(self._state, *about, now).id
+            return reregistration.come_back(self._state, hello["agent_id"], info, hello["runs"], now).id
+        return agents.add(self._state, info, now).id
 
     def _tell_agent(self, agent_id: str, message: dict[str, Any]) -> None:
         number = self._numbers.get(agent_id)
@@ -169,6 +176,8 @@ class _Master:
                     connection.end_stream()
             elif isinstance(action, ToAgent):
                 self._tell_agent(action.agent_id, action.message)
+            elif isinstance(action, StartMachine) and self._keeper is not None:
+                self._keeper.send({"type": "start", "hostname": action.hostname})
         self._set_timer()
 
     def _set_timer(self) -> None:

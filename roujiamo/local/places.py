@@ -42,6 +42,8 @@ class AgentPlace:
     link: Link | None = None
     agent_id: str = ""
     is_leaving: bool = False
+    # It is to be started again once it has gone.
+    is_awaited: bool = False
     # What its process sends copies of its executors' sockets over, and the copies.
     store_end: socket.socket | None = None
     store: fd_store.Store = field(default_factory=fd_store.Store)

@@ -11,6 +11,7 @@ Used by the local cluster's masters only. What it answers is what a recorded Mes
         offers            the allocator: who is offered which agent, filters, RESCIND
         tasks             status updates with retries, KILL, RECONCILE
       maintenance       the operator's schedule, and inverse offers
+      machines          machines that are taken down for it, and brought up again
       operator_calls    an operator's calls (POST /api/v1)
       views             the read endpoints: /state, /slaves, /frameworks, /tasks, ...
     agents            agents that come, go silent and go; pings

@@ -12,12 +12,12 @@ from __future__ import annotations
 from typing import Any
 
 from roujiamo.mesos.master import frameworks, maintenance, offers, tasks
-from roujiamo.mesos.master.quantities import Quantities
 from roujiamo.mesos.master.state import (
     ACTIVE,
     DISCONNECTED,
     UNREACHABLE,
     Agent,
+    AgentInfo,
     Framework,
     MasterState,
     Task,
@@ -25,42 +25,27 @@ from roujiamo.mesos.master.state import (
 )
 
 
-def add(
-    state: MasterState,
-    hostname: str,
-    address: tuple[str, int],
-    total: Quantities,
-    attributes: list[dict[str, Any]],
-    now: float,
-) -> Agent:
+def add(state: MasterState, info: AgentInfo, now: float) -> Agent:
     """Register an agent; its resources are offered at once."""
-    agent = add_as(state, state.new_agent_id(), hostname, address, total, attributes, now)
+    agent = add_as(state, state.new_agent_id(), info, now)
     offers.allocate(state, now)
     return agent
 
 
-def add_as(
-    state: MasterState,
-    agent_id: str,
-    hostname: str,
-    address: tuple[str, int],
-    total: Quantities,
-    attributes: list[dict[str, Any]],
-    now: float,
-) -> Agent:
+def add_as(state: MasterState, agent_id: str, info: AgentInfo, now: float) -> Agent:
     """Register an agent under an id; nothing is offered yet."""
     agent = Agent(
         id=agent_id,
-        hostname=hostname,
-        ip=address[0],
-        port=address[1],
-        total=total,
-        attributes=attributes,
+        hostname=info.hostname,
+        ip=info.ip,
+        port=info.port,
+        total=info.total,
+        attributes=info.attributes,
         registered_at=now,
-        available=total,
+        available=info.total,
     )
     state.agents[agent.id] = agent
-    state.total = state.total + total.scalars
+    state.total = state.total + agent.total.scalars
     offers.note_availability(state, agent)
     state.timers.schedule(now + state.settings.agent_ping_seconds, "ping", agent.id)
     return agent
@@ -201,6 +186,13 @@ def mark_gone(state: MasterState, agent: Agent, now: float) -> None:
     state.act(ToAgent(agent.id, {"type": "stop"}))
     state.gone_agents.add(agent.id)
     _remove(state, agent, "TASK_GONE_BY_OPERATOR", "Agent has been marked gone", now)
+
+
+def shut_down(state: MasterState, agent: Agent, now: float) -> None:
+    """The operator's START_MAINTENANCE: the agent's machine is down; PARTITION_AWARE or not, its tasks are lost."""
+    state.act(ToAgent(agent.id, {"type": "stop"}))
+    message = f"Agent {agent.hostname} removed: Operator initiated 'Machine DOWN'"
+    _remove(state, agent, "TASK_LOST", message, now)
 
 
 def _unregister(state: MasterState, agent: Agent, now: float) -> None:

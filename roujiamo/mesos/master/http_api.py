@@ -11,7 +11,7 @@ import base64
 import binascii
 import hmac
 
-from roujiamo.mesos.master import frameworks, maintenance, operator_calls, scheduler_calls, views
+from roujiamo.mesos.master import frameworks, machines, maintenance, operator_calls, scheduler_calls, views
 from roujiamo.mesos.master.http_messages import (
     TEXT,
     Request,
@@ -55,6 +55,8 @@ class HttpApi:
             return self._teardown(request, now)
         if path == "/maintenance/schedule":
             return self._schedule(request, now)
+        if path in ("/machine/down", "/machine/up"):
+            return self._machines(path, request, now)
         if path.startswith("/api/v1"):
             return operator_calls.answer(self._state, request, now)
         return self._read(path, request)
@@ -97,8 +99,25 @@ class HttpApi:
             schedule = maintenance.parse_schedule(parse_json(request.body))
         except MalformedCall as problem:
             return plain(400, str(problem))
+        down = maintenance.down_problem(self._state, schedule)
+        if down is not None:
+            return plain(400, down)
         maintenance.update_schedule(self._state, schedule, now)
         return Response(200)
+
+    def _machines(self, path: str, request: Request, now: float) -> Response:
+        """POST /machine/down and /machine/up."""
+        if request.method != "POST":
+            return method_not_allowed(request.method, "POST")
+        try:
+            named = machines.parse_machines(parse_json(request.body))
+        except MalformedCall as problem:
+            return plain(400, str(problem))
+        if path == "/machine/down":
+            refusal = machines.bring_down(self._state, named, now)
+        else:
+            refusal = machines.bring_up(self._state, named)
+        return plain(400, refusal) if refusal is not None else Response(200)
 
     def _read(self, path: str, request: Request) -> Response:
         state, query = self._state, request.query

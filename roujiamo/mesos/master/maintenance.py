@@ -3,7 +3,7 @@
 Part of the local master's state (Mesos's docs/maintenance.md). The schedule names machines by hostname and address
 together, as agents do. A new schedule withdraws all offers (recorded); offers of an agent that is to be maintained then
 carry its `unavailability`, and who has anything of it gets an inverse offer, again and again, whatever it answers: the
-answers are for the operator to see. Taking machines down is left out.
+answers are for the operator to see. Taking machines down is in `machines`.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def schedule_problem(schedule: dict[str, Any]) -> str | None:
         for machine in window["machine_ids"]:
             if not machine.get("hostname") and not machine.get("ip"):
                 return "Both 'hostname' and 'ip' for a machine are empty"
-            shown = compact(machine).decode()
+            shown = shown_machine(machine)
             if shown in seen:
                 return f"Machine '{shown}' appears more than once in the schedule"
             seen.add(shown)
@@ -43,9 +43,19 @@ def parse_schedule(value: Any) -> dict[str, Any]:
     return schedule
 
 
+def down_problem(state: MasterState, schedule: dict[str, Any]) -> str | None:
+    """What is wrong with a schedule while machines are down: they must stand in it."""
+    scheduled = {machine_key(one) for window in schedule.get("windows", []) for one in window["machine_ids"]}
+    for key in state.down_machines:
+        if key not in scheduled:
+            return f"Machine '{shown_machine(_machine(*key))}' is deactivated and cannot be removed from the schedule"
+    return None
+
+
 def update_schedule(state: MasterState, schedule: dict[str, Any], now: float) -> None:
     """Take a new schedule instead of the one before."""
     windows = schedule.get("windows", [])
+    state.scheduled_machines.update(machine_key(one) for window in windows for one in window["machine_ids"])
     state.schedule = {"windows": windows} if windows else {}
     state.inverse_answers.clear()
     for framework in state.frameworks.values():
@@ -58,10 +68,15 @@ def update_schedule(state: MasterState, schedule: dict[str, Any], now: float) ->
 
 
 def status(state: MasterState) -> dict[str, Any]:
-    """Which machines are being drained, and what their frameworks answered."""
+    """Which machines are down or being drained, and what their frameworks answered."""
+    shown: dict[str, Any] = {}
+    if state.down_machines:
+        shown["down_machines"] = [_machine(*key) for key in state.down_machines]
     draining = []
     for window in state.schedule.get("windows", []):
         for machine in window["machine_ids"]:
+            if machine_key(machine) in state.down_machines:
+                continue
             entry: dict[str, Any] = {"id": _machine(machine.get("hostname", ""), machine.get("ip", ""))}
             answers = [
                 answer
@@ -72,7 +87,9 @@ def status(state: MasterState) -> dict[str, Any]:
             if answers:
                 entry["statuses"] = answers
             draining.append(entry)
-    return {"draining_machines": draining} if draining else {}
+    if draining:
+        shown["draining_machines"] = draining
+    return shown
 
 
 def send_inverse_offers(state: MasterState, now: float) -> None:
@@ -147,6 +164,16 @@ def _make(state: MasterState, framework: Framework, agent: Agent) -> dict[str, A
 
 def _has_something(framework: Framework, agent: Agent) -> bool:
     return any(key[0] == framework.id for key in agent.tasks) or bool(agent.offers & framework.offers.keys())
+
+
+def machine_key(machine: dict[str, Any]) -> tuple[str, str]:
+    """The hostname and the address that a machine is known by."""
+    return machine.get("hostname", "").lower(), machine.get("ip", "")
+
+
+def shown_machine(machine: dict[str, Any]) -> str:
+    """A machine as a master writes it in its sentences."""
+    return compact(machine).decode()
 
 
 def _machine(hostname: str, ip: str) -> dict[str, str]:

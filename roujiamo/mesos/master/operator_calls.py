@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from roujiamo.mesos.master import agents, frameworks, maintenance, views
+from roujiamo.mesos.master import agents, frameworks, machines, maintenance, views
 from roujiamo.mesos.master.http_messages import (
     Request,
     Response,
@@ -20,6 +20,9 @@ from roujiamo.mesos.master.http_messages import (
 )
 from roujiamo.mesos.master.messages import MalformedCall, parse_call
 from roujiamo.mesos.master.state import MasterState
+
+# Calls that change something; the field of each has the call's name in lower case.
+CHANGES = ("UPDATE_MAINTENANCE_SCHEDULE", "START_MAINTENANCE", "STOP_MAINTENANCE", "MARK_AGENT_GONE")
 
 
 def answer(state: MasterState, request: Request, now: float) -> Response:
@@ -36,7 +39,7 @@ def answer(state: MasterState, request: Request, now: float) -> Response:
     kind = call.get("type")
     if kind is None or kind == "UNKNOWN":
         return plain(400, "Failed to validate master::Call: Expecting 'type' to be present")
-    if kind in ("UPDATE_MAINTENANCE_SCHEDULE", "MARK_AGENT_GONE"):
+    if kind in CHANGES:
         field = kind.lower()
         if field not in call:
             return plain(400, f"Failed to validate master::Call: Expecting '{field}' to be present")
@@ -55,12 +58,16 @@ def _change(state: MasterState, kind: str, content: dict[str, Any], now: float) 
             return plain(404, f"Agent '{content['agent_id']['value']}' not found")
         agents.mark_gone(state, agent, now)
         return Response(200)
-    schedule = content["schedule"]
-    problem = maintenance.schedule_problem(schedule)
-    if problem is not None:
-        return plain(400, problem)
-    maintenance.update_schedule(state, schedule, now)
-    return Response(200)
+    if kind == "START_MAINTENANCE":
+        problem = machines.bring_down(state, content.get("machines", []), now)
+    elif kind == "STOP_MAINTENANCE":
+        problem = machines.bring_up(state, content.get("machines", []))
+    else:
+        schedule = content["schedule"]
+        problem = maintenance.schedule_problem(schedule) or maintenance.down_problem(state, schedule)
+        if problem is None:
+            maintenance.update_schedule(state, schedule, now)
+    return plain(400, problem) if problem is not None else Response(200)
 
 
 def _show(state: MasterState, kind: str) -> dict[str, Any] | None:

@@ -11,8 +11,16 @@ from collections import deque
 from typing import Any
 
 from roujiamo.mesos.master import agents, frameworks, offers, quantities, tasks
-from roujiamo.mesos.master.quantities import Quantities
-from roujiamo.mesos.master.state import ACTIVE, DISCONNECTED, UNREACHABLE, Agent, MasterState, Task, ToAgent
+from roujiamo.mesos.master.state import (
+    ACTIVE,
+    DISCONNECTED,
+    UNREACHABLE,
+    Agent,
+    AgentInfo,
+    MasterState,
+    Task,
+    ToAgent,
+)
 from roujiamo.mesos.task_states import TERMINAL_STATES
 
 
@@ -29,10 +37,7 @@ def lead(state: MasterState, known_agents: list[str], now: float) -> None:
 def come_back(
     state: MasterState,
     agent_id: str,
-    hostname: str,
-    address: tuple[str, int],
-    total: Quantities,
-    attributes: list[dict[str, Any]],
+    info: AgentInfo,
     runs: list[dict[str, Any]],
     now: float,
 ) -> Agent:
@@ -40,9 +45,9 @@ def come_back(
     state.recovered_agents.discard(agent_id)
     agent = state.agents.get(agent_id)
     if agent is None:
-        agent = agents.add_as(state, agent_id, hostname, address, total, attributes, now)
+        agent = agents.add_as(state, agent_id, info, now)
     else:
-        agent.ip, agent.port = address
+        agent.ip, agent.port = info.ip, info.port
         if agent.standing == UNREACHABLE:
             agents.come_back(state, agent, now)
         elif agent.standing == DISCONNECTED:

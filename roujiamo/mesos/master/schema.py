@@ -79,6 +79,8 @@ SCHEMA: dict[str, dict[str, Field]] = {
     "MasterCall": {
         "type": _enum("UNKNOWN " + OPERATOR_CALL_TYPES),
         "update_maintenance_schedule": _one("ScheduleUpdate"),
+        "start_maintenance": _one("Machines"),
+        "stop_maintenance": _one("Machines"),
         "mark_agent_gone": _one("GoneAgent"),
     },
     "ScheduleUpdate": {"schedule": _one("Schedule", is_required=True)},
@@ -210,6 +212,7 @@ SCHEMA: dict[str, dict[str, Field]] = {
     "Set": {"item": _many("string")},
     "Schedule": {"windows": _many("Window")},
     "Window": {"machine_ids": _many("Machine"), "unavailability": _one("Unavailability", is_required=True)},
+    "Machines": {"machines": _many("Machine")},
     "Machine": {"hostname": _text(), "ip": _text()},
     "Unavailability": {"start": _one("Duration", is_required=True), "duration": _one("Duration")},
 }

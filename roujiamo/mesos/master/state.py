@@ -64,7 +64,25 @@ class ToAgent:
     message: dict[str, Any]
 
 
-Action = Event | CloseStream | ToAgent
+@dataclass(frozen=True)
+class StartMachine:
+    """Action: start the agents of a machine that the operator has brought up again."""
+
+    hostname: str
+
+
+Action = Event | CloseStream | ToAgent | StartMachine
+
+
+@dataclass(frozen=True)
+class AgentInfo:
+    """What an agent says of itself when it registers, whether for the first time or again."""
+
+    hostname: str
+    ip: str
+    port: int
+    total: Quantities
+    attributes: list[dict[str, Any]]
 
 
 @dataclass(slots=True)
@@ -228,6 +246,9 @@ class MasterState:
         self.allocation_at: float | None = None
         # The operator's maintenance schedule, as it came; what frameworks answered, by agent's id and their own.
         self.schedule: dict[str, Any] = {}
+        # Machines by (hostname, ip): those that ever stood in a schedule, and those that were brought down.
+        self.scheduled_machines: set[tuple[str, str]] = set()
+        self.down_machines: dict[tuple[str, str], None] = {}
         self.inverse_answers: dict[str, dict[str, dict[str, Any]]] = {}
         # Agents that an earlier master knew and that have not come to this one yet (the real master's registry).
         self.recovered_agents: set[str] = set()

@@ -17,7 +17,7 @@ from roujiamo.mesos.master import agents, frameworks, reregistration
 from roujiamo.mesos.master.http_api import HttpApi
 from roujiamo.mesos.master.http_messages import Request, Response
 from roujiamo.mesos.master.quantities import Quantities
-from roujiamo.mesos.master.state import CloseStream, Event, MasterState, Settings, ToAgent
+from roujiamo.mesos.master.state import AgentInfo, CloseStream, Event, MasterState, Settings, ToAgent
 
 TRACES = Path(__file__).parent / "traces"
 TOTAL = Quantities({"cpus": 4000, "mem": 4_096_000, "disk": 10_240_000, "ports": ((31000, 32000),)})
@@ -41,7 +41,7 @@ def make_master(
 
 def add_agent(state: MasterState, hostname: str, now: float = START) -> str:
     """Add an agent with 4 cpus and 4 GB; return its id."""
-    return agents.add(state, hostname, ("127.0.1.1", 5051), TOTAL, [], now).id
+    return agents.add(state, AgentInfo(hostname, "127.0.1.1", 5051, TOTAL, []), now).id
 
 
 class Replay:
