@@ -158,3 +158,99 @@ def test_a_part_of_an_offer_may_be_used_and_the_rest_comes_back(master: Master) 
         used = master.state_of(framework.id["value"])
         assert used is not None
         assert (used["used_resources"]["cpus"], used["used_resources"]["mem"]) == (0.1, 32)
+
+
+MULTI_ROLE = [{"type": "MULTI_ROLE"}]
+
+
+def role_of(offer: dict[str, Any]) -> str:
+    role: str = offer["allocation_info"]["role"]
+    return role
+
+
+def test_what_is_declined_in_one_role_is_offered_in_the_other(master: Master) -> None:
+    """A framework with several roles has each agent offered in one of them at a time; a filter is one role's."""
+    roles = {unique("ml"), unique("hpc")}
+    with master.framework(roles=sorted(roles), capabilities=MULTI_ROLE) as framework:
+        offers = all_offers(master, framework)
+        for offer in offers:
+            assert role_of(offer) in roles
+            assert {each["allocation_info"]["role"] for each in offer["resources"]} == {role_of(offer)}
+        framework.decline(offers, refuse_seconds=600.0)
+        again = all_offers(master, framework)
+        first = {one["hostname"]: role_of(one) for one in offers}
+        assert {one["hostname"]: {role_of(one), first[one["hostname"]]} for one in again} == dict.fromkeys(
+            first, roles
+        )
+
+
+def test_offers_are_suppressed_and_revived_role_by_role(master: Master) -> None:
+    """One that is suppressed gets nothing while the other does."""
+    ml, hpc = unique("ml"), unique("hpc")
+    with master.framework(roles=[ml, hpc], capabilities=MULTI_ROLE) as framework:
+        offers = all_offers(master, framework)
+        assert framework.call("SUPPRESS", suppress={"roles": [ml]}) == (202, b"")
+        framework.decline(offers, refuse_seconds=0.0)
+        offers = all_offers(master, framework)
+        assert {role_of(one) for one in offers} == {hpc}
+        framework.decline(offers, refuse_seconds=600.0)
+        assert framework.call("REVIVE", revive={"roles": [ml]}) == (202, b"")
+        assert {role_of(one) for one in all_offers(master, framework)} == {ml}
+
+
+def test_a_task_is_launched_in_the_role_of_its_offer(master: Master) -> None:
+    """Resources that are said to be allocated to another role are not there."""
+    ml, hpc = unique("ml"), unique("hpc")
+    with master.framework(roles=[ml, hpc], capabilities=MULTI_ROLE) as framework:
+        wrong, right = unique("t"), unique("t")
+        offer, *others = all_offers(master, framework)
+        mine, other = role_of(offer), ({ml, hpc} - {role_of(offer)}).pop()
+        bad = task(wrong, "sleep 1000", offer)
+        for each in bad["resources"]:
+            each["allocation_info"] = {"role": other}
+        framework.accept(offer, bad)
+        error = framework.update(wrong)
+        assert (error["state"], error["reason"]) == ("TASK_ERROR", "REASON_TASK_INVALID")
+        asked = f"Total resources cpus(allocated: {other}):0.1; mem(allocated: {other}):32 required by task"
+        assert error["message"].startswith(asked)
+        assert f"(allocated: {mine}):" in error["message"].partition("more than available")[2]
+        good = task(right, "sleep 1000", others[0])
+        for each in good["resources"]:
+            each["allocation_info"] = {"role": role_of(others[0])}
+        framework.accept(others[0], good)
+        framework.update(right, ("TASK_RUNNING",))
+        (entry,) = [each for each in master.get("/roles")["roles"] if each["name"] == role_of(others[0])]
+        assert entry["allocated"] == {"cpus": 0.1, "mem": 32.0}
+
+
+def test_an_accept_combines_offers_of_one_role_only(master: Master) -> None:
+    """Two offers of one agent in two roles, which a quota makes, are not one."""
+    first, second = unique("a"), unique("b")
+
+    def limit(**limits: float) -> None:
+        config = {"role": first, "limits": {name: {"value": value} for name, value in limits.items()}}
+        assert master.operator("UPDATE_QUOTA", update_quota={"quota_configs": [config]}) == (200, b"")
+
+    limit(cpus=1)
+    try:
+        with master.framework(roles=[first, second], capabilities=MULTI_ROLE) as framework:
+            agents = master.get("/slaves")["slaves"]
+
+            def pair() -> list[dict[str, Any]]:
+                by_agent: dict[str, list[dict[str, Any]]] = {}
+                for one in framework.offers(1):
+                    by_agent.setdefault(one["agent_id"]["value"], []).append(one)
+                return next(
+                    (both for both in by_agent.values() if len({role_of(one) for one in both}) == 2), []
+                )
+
+            framework.offers(len(agents))
+            framework.wait_for(lambda _: bool(pair()))
+            both = pair()
+            name = unique("t")
+            framework.accept(both, task(name, "true", both[0]))
+            lost = framework.update(name)
+            assert (lost["state"], lost["reason"]) == ("TASK_LOST", "REASON_INVALID_OFFERS")
+            assert "Aggregated offers must be allocated to the same role" in lost["message"]
+    finally:
+        limit()

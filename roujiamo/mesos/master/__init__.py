@@ -14,6 +14,7 @@ Used by the local cluster's masters only. What it answers is what a recorded Mes
       machines          machines that are taken down for it, and brought up again
       operator_calls    an operator's calls (POST /api/v1)
       views             the read endpoints: /state, /slaves, /frameworks, /tasks, ...
+      quota             how much a role may use at most
     agents            agents that come, go silent and go; pings
     reregistration    agents that come back, also to a master that knows nothing
     state             the records, the timers, and the actions that the server has to do

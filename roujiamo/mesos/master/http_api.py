@@ -11,7 +11,15 @@ import base64
 import binascii
 import hmac
 
-from roujiamo.mesos.master import frameworks, machines, maintenance, operator_calls, scheduler_calls, views
+from roujiamo.mesos.master import (
+    frameworks,
+    machines,
+    maintenance,
+    operator_calls,
+    quota,
+    scheduler_calls,
+    views,
+)
 from roujiamo.mesos.master.http_messages import (
     TEXT,
     Request,
@@ -142,7 +150,7 @@ class HttpApi:
         if path == "/maintenance/status":
             return json_response(maintenance.status(state), query)
         if path == "/quota":
-            return json_response({}, query)
+            return json_response(quota.as_json(state), query)
         if path == "/weights":
             return json_response([], query)
         if path.startswith("/files/"):

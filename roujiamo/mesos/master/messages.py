@@ -93,7 +93,12 @@ def _message(name: str, value: dict[str, Any], depth: int) -> dict[str, Any]:
         if field is None:
             result[key] = item
             continue
-        if field.is_repeated:
+        if field.is_map:
+            if not isinstance(item, dict):
+                raise MalformedCall(_unexpected(item, key))
+            # Protobuf's JSON has a map as an object; the master's parser takes its values for fields called "value".
+            result[key] = {name: _single(field, "value", one, depth) for name, one in sorted(item.items())}
+        elif field.is_repeated:
             items = item if isinstance(item, list) else [item]
             if not isinstance(item, list | dict):
                 raise MalformedCall(_unexpected(item, key))
@@ -180,7 +185,10 @@ def _missing(name: str, message: dict[str, Any], path: str) -> list[str]:
             if field.is_required:
                 missing.append(path + key)
         elif field.kind in SCHEMA:
-            if field.is_repeated:
+            if field.is_map:
+                for index, one in enumerate(message[key].values()):
+                    missing += _missing(field.kind, one, f"{path}{key}[{index}].value.")
+            elif field.is_repeated:
                 for index, one in enumerate(message[key]):
                     missing += _missing(field.kind, one, f"{path}{key}[{index}].")
             else:

@@ -1,7 +1,8 @@
 """The allocator: who is offered which agent, how long a refusal holds, and what is withdrawn.
 
 Part of the local master's state. An agent's free resources go to one framework at a time, to the one with the smallest
-dominant share (as Mesos's default sorter has it), unless it refused as much a short while ago. Frameworks that
+dominant share (as Mesos's default sorter has it), unless it refused as much a short while ago, and no more of them
+than its role's quota allows. Frameworks that
 subscribe or revive, and agents that come, are served at once; resources that come back wait for the allocation
 interval. One pass costs (agents with free resources) x (frameworks).
 """
@@ -10,6 +11,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from roujiamo.mesos.master import quantities
 from roujiamo.mesos.master.quantities import Quantities
 from roujiamo.mesos.master.state import ACTIVE, Agent, Filter, Framework, MasterState, Offer
 
@@ -41,10 +43,13 @@ def allocate(state: MasterState, now: float) -> None:
             sorted(candidates, key=lambda pair: _shares(state, *pair)) if len(candidates) > 1 else candidates
         )
         for framework, role in order:
-            if not _is_filtered(framework, agent, role, now):
-                offer = _make_offer(state, framework, agent, role, now)
+            free = _within_quota(state, role, agent.available)
+            if free.is_allocatable and not _is_filtered(framework, agent, role, free, now):
+                offer = _make_offer(state, framework, agent, role, free, now)
                 granted.setdefault(framework.id, []).append(offer_as_json(state, offer))
-                break
+                # Beyond a role's quota there may be something left for another one.
+                if not agent.available.is_allocatable:
+                    break
     for framework_id, offers in granted.items():
         state.send(state.frameworks[framework_id], {"type": "OFFERS", "offers": {"offers": offers}})
 
@@ -202,8 +207,35 @@ def withdraw(state: MasterState, offer_id: str, now: float) -> None:
             allocate_soon(state, now)
 
 
-def _make_offer(state: MasterState, framework: Framework, agent: Agent, role: str, now: float) -> Offer:
-    offer = Offer(state.new_offer_id(), framework.id, agent.id, role, agent.available.in_offer_order())
+def limits_of(state: MasterState, role: str) -> dict[str, int]:
+    """The limits of a role's quota in thousandths; a resource without one is not in it."""
+    limits = state.quotas.get(role, {}).get("limits", {})
+    return {name: quantities.thousandths(scalar["value"]) for name, scalar in limits.items()}
+
+
+def is_within(role: str, parent: str) -> bool:
+    """True where a role is `parent` or a child of it."""
+    return role == parent or role.startswith(f"{parent}/")
+
+
+def allocated_to(state: MasterState, role: str) -> Quantities:
+    """What a role and its children are offered or use."""
+    return quantities.total(one for name, one in state.role_allocations.items() if is_within(name, role))
+
+
+def _within_quota(state: MasterState, role: str, free: Quantities) -> Quantities:
+    """So much of an agent's free resources as the role's quota allows."""
+    limits = limits_of(state, role)
+    if not limits:
+        return free
+    allocated = allocated_to(state, role)
+    return free.at_most({name: max(0, value - allocated.scalar(name)) for name, value in limits.items()})
+
+
+def _make_offer(
+    state: MasterState, framework: Framework, agent: Agent, role: str, free: Quantities, now: float
+) -> Offer:
+    offer = Offer(state.new_offer_id(), framework.id, agent.id, role, free.in_offer_order())
     framework.offers[offer.id] = offer
     framework.offered = framework.offered + offer.resources.scalars
     agent.offers.add(offer.id)
@@ -214,9 +246,9 @@ def _make_offer(state: MasterState, framework: Framework, agent: Agent, role: st
     return offer
 
 
-def _is_filtered(framework: Framework, agent: Agent, role: str, now: float) -> bool:
+def _is_filtered(framework: Framework, agent: Agent, role: str, free: Quantities, now: float) -> bool:
     entries = framework.filters.get((agent.id, role), ())
-    return any(one.expires_at > now and one.resources.contains(agent.available) for one in entries)
+    return any(one.expires_at > now and one.resources.contains(free) for one in entries)
 
 
 def _count(state: MasterState, role: str, resources: Quantities, is_more: bool) -> None:

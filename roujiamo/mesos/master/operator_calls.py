@@ -1,14 +1,15 @@
 """POST /api/v1: the calls of the v1 operator API that this master knows.
 
 Part of the local master's state. The caller is anyone who can reach the port. Known are those by which clients see whom
-they talk to, those for maintenance, and the one that gives an agent up for good; the read endpoints show the rest.
+they talk to, those for maintenance and for quota, and the one that gives an agent up for good; the read endpoints show
+the rest.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from roujiamo.mesos.master import agents, frameworks, machines, maintenance, views
+from roujiamo.mesos.master import agents, frameworks, machines, maintenance, quota, views
 from roujiamo.mesos.master.http_messages import (
     Request,
     Response,
@@ -22,7 +23,13 @@ from roujiamo.mesos.master.messages import MalformedCall, parse_call
 from roujiamo.mesos.master.state import MasterState
 
 # Calls that change something; the field of each has the call's name in lower case.
-CHANGES = ("UPDATE_MAINTENANCE_SCHEDULE", "START_MAINTENANCE", "STOP_MAINTENANCE", "MARK_AGENT_GONE")
+CHANGES = (
+    "UPDATE_QUOTA",
+    "UPDATE_MAINTENANCE_SCHEDULE",
+    "START_MAINTENANCE",
+    "STOP_MAINTENANCE",
+    "MARK_AGENT_GONE",
+)
 
 
 def answer(state: MasterState, request: Request, now: float) -> Response:
@@ -58,7 +65,11 @@ def _change(state: MasterState, kind: str, content: dict[str, Any], now: float) 
             return plain(404, f"Agent '{content['agent_id']['value']}' not found")
         agents.mark_gone(state, agent, now)
         return Response(200)
-    if kind == "START_MAINTENANCE":
+    if kind == "UPDATE_QUOTA":
+        problem = quota.update(state, content, now)
+        if problem == quota.GUARANTEES:
+            return plain(501, problem)
+    elif kind == "START_MAINTENANCE":
         problem = machines.bring_down(state, content.get("machines", []), now)
     elif kind == "STOP_MAINTENANCE":
         problem = machines.bring_up(state, content.get("machines", []))
@@ -82,4 +93,6 @@ def _show(state: MasterState, kind: str) -> dict[str, Any] | None:
         return {"schedule": state.schedule}
     if kind == "GET_MAINTENANCE_STATUS":
         return {"status": maintenance.status(state)}
+    if kind == "GET_QUOTA":
+        return {"status": quota.as_json(state)}
     return None

@@ -94,6 +94,24 @@ class Quantities:
         """True where this is enough to be offered."""
         return self.scalar("cpus") >= MIN_CPUS or self.scalar("mem") >= MIN_MEM
 
+    def at_most(self, limits: dict[str, int]) -> Quantities:
+        """The same, no scalar above its limit; where there is no limit for one, all of it."""
+        return Quantities(
+            {
+                name: min(value, limits[name]) if name in limits and isinstance(value, int) else value
+                for name, value in self._values.items()
+            }
+        )
+
+    def numbers(self) -> dict[str, float]:
+        """Each resource as a number: a scalar's value, and how many numbers its ranges hold."""
+        return {
+            name: value / 1000
+            if isinstance(value, int)
+            else float(sum(end - begin + 1 for begin, end in value))
+            for name, value in self._values.items()
+        }
+
     def in_offer_order(self) -> Quantities:
         """The same, listed as an offer lists it."""
         rank = {name: place for place, name in enumerate(OFFER_ORDER)}

@@ -18,6 +18,8 @@ class Field:
     is_repeated: bool = False
     is_required: bool = False
     values: frozenset[str] | None = None
+    # An object whose keys are anything, and whose values are of this kind.
+    is_map: bool = False
 
 
 def _text(is_required: bool = False) -> Field:
@@ -26,6 +28,10 @@ def _text(is_required: bool = False) -> Field:
 
 def _many(kind: str) -> Field:
     return Field(kind, is_repeated=True)
+
+
+def _map(kind: str) -> Field:
+    return Field(kind, is_map=True)
 
 
 def _one(kind: str, is_required: bool = False) -> Field:
@@ -81,10 +87,17 @@ SCHEMA: dict[str, dict[str, Field]] = {
         "update_maintenance_schedule": _one("ScheduleUpdate"),
         "start_maintenance": _one("Machines"),
         "stop_maintenance": _one("Machines"),
+        "update_quota": _one("QuotaUpdate"),
         "mark_agent_gone": _one("GoneAgent"),
     },
     "ScheduleUpdate": {"schedule": _one("Schedule", is_required=True)},
     "GoneAgent": {"agent_id": _one("ID", is_required=True)},
+    "QuotaUpdate": {"force": _one("bool"), "quota_configs": _many("QuotaConfig")},
+    "QuotaConfig": {
+        "role": _text(is_required=True),
+        "guarantees": _map("Scalar"),
+        "limits": _map("Scalar"),
+    },
     "Object": {},
     "ID": _ID,
     "Duration": _SECONDS,

@@ -240,6 +240,8 @@ class MasterState:
         self.streams: dict[str, str] = {}
         self.total = Quantities()
         self.role_allocations: dict[str, Quantities] = {}
+        # What UPDATE_QUOTA set, by role: {"role": ..., "limits": {name: {"value": ...}}}.
+        self.quotas: dict[str, dict[str, Any]] = {}
         # Agents that the operator declared gone for good.
         self.gone_agents: set[str] = set()
         self.timers = Timers()

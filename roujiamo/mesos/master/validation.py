@@ -204,9 +204,9 @@ def task_problem(
     if ("command" in info) == ("executor" in info):
         return "Task should have at least one (but not both) of CommandInfo or ExecutorInfo present"
     needed = quantities.from_json(resources)
-    if not available.contains(needed):
+    if roles != [role] or not available.contains(needed):
         return (
-            f"Total resources {needed.text(role)} required by task and its executor is more than available "
+            f"Total resources {needed.text(roles[0])} required by task and its executor is more than available "
             f"{available.in_offer_order().text(role)}"
         )
     return unsupported(info)

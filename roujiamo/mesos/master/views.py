@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
-from roujiamo.mesos.master import quantities
+from roujiamo.mesos.master import quantities, quota
 from roujiamo.mesos.master.frameworks import VERSION
 from roujiamo.mesos.master.quantities import Quantities
 from roujiamo.mesos.master.state import ACTIVE, UNREACHABLE, Agent, Framework, MasterState, Offer, Task
@@ -145,7 +145,7 @@ def all_tasks(state: MasterState, query: dict[str, str]) -> dict[str, Any]:
 
 def roles(state: MasterState) -> dict[str, Any]:
     """/roles."""
-    members: dict[str, list[Framework]] = {}
+    members: dict[str, list[Framework]] = {role: [] for role in state.quotas}
     for framework in state.frameworks.values():
         for role in framework.roles:
             members.setdefault(role, []).append(framework)
@@ -167,10 +167,11 @@ def roles(state: MasterState) -> dict[str, Any]:
             {
                 "name": role,
                 "weight": 1.0,
-                "resources": _numbers(used + offered),
-                "allocated": _numbers(used),
-                "offered": _numbers(offered),
+                "resources": (used + offered).numbers(),
+                "allocated": used.numbers(),
+                "offered": offered.numbers(),
                 "reserved": {},
+                "quota": quota.of_role(state, role),
                 "frameworks": [framework.id for framework in frameworks],
             }
         )
@@ -321,13 +322,6 @@ def _offered(state: MasterState, agent: Agent) -> Quantities:
 def _counts(tasks: Iterable[Task]) -> dict[str, int]:
     counted = Counter(task.state for task in tasks)
     return {name: counted[name] for name in COUNTED_STATES}
-
-
-def _numbers(resources: Quantities) -> dict[str, float]:
-    return {
-        name: value / 1000 if isinstance(value, int) else float(sum(end - begin + 1 for begin, end in value))
-        for name, value in resources
-    }
 
 
 def _started_at(task: Task) -> float:
