@@ -85,11 +85,10 @@ def _page(topic: str, known: list[str]) -> str:
     name = topic.removesuffix(".md")
     if name in topics():
         return (_folder() / f"{name}.md").read_text(encoding="utf-8")
-    import difflib
+    from roujiamo.session.configuration import did_you_mean
 
-    near = difflib.get_close_matches(topic, known, n=1)
-    hint = f"did you mean {near[0]}?" if near else "`roujiamo help` lists what there is"
-    raise UsageError(f"there is no help on {topic}; {hint}")
+    hint = did_you_mean(topic, known) or "; `roujiamo help` lists what there is"
+    raise UsageError(f"there is no help on {topic}{hint}")
 
 
 def _contents(program: Command) -> str:
