@@ -12,7 +12,6 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-import roujiamo
 from roujiamo.cli import (
     alloc_command,
     completion_command,
@@ -23,18 +22,28 @@ from roujiamo.cli import (
     run_command,
     status_command,
 )
+from roujiamo.cli.parser import Parser
 from roujiamo.errors import RoujiamoError
 
 if TYPE_CHECKING:
     from roujiamo.cli.grammar import Command
 
 DESCRIPTION = "Run unmodified MPI programs on Apache Mesos."
+EPILOG = """\
+examples:
+  roujiamo run -N 2 -n 4 --master m1:5050 ./a.out
+  roujiamo alloc -N 2 -n 4 --master m1:5050         a shell that has hosts
+  roujiamo run -N 2 -n 4 --master local ./a.out     no Mesos needed
+  roujiamo doctor --master m1:5050                  would a run work from here?
+
+`roujiamo COMMAND --help` tells of each. What is the same for every run stands
+in ~/.config/roujiamo/roujiamo.toml.
+"""
 
 
 def main_parser() -> argparse.ArgumentParser:
     """Return the parser of `roujiamo`."""
-    parser = argparse.ArgumentParser(prog="roujiamo", description=DESCRIPTION)
-    parser.add_argument("-V", "--version", action="version", version=f"roujiamo {roujiamo.__version__}")
+    parser = Parser(prog="roujiamo", description=DESCRIPTION, epilog=EPILOG)
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     run_command.add(commands)
     alloc_command.add(commands)

@@ -34,7 +34,6 @@ def add(commands: Any) -> None:
         help="hold hosts while a command runs, by default a shell",
         description="Hold hosts of a Mesos cluster while a command runs, by default your shell.",
         epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
         usage="roujiamo alloc [options] --master MASTER [-- COMMAND [ARGS ...]]",
     )
     add_options(parser, without=("mpiexec", "mpi_arguments"))

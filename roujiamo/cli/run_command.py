@@ -8,20 +8,25 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-import roujiamo
+from roujiamo.cli.parser import Parser
 from roujiamo.cli.session_options import add_command, add_options, run_options, user_command
 from roujiamo.errors import UsageError
 
 EPILOG = """\
 examples:
   {prefix} -N 2 -n 4 {master}./a.out
-  {prefix} -n 8 -m 512 --timeout 60 {master}python3 train.py --epochs 3
-  {prefix} -N 2 -n 4 {local}./a.out        no Mesos needed: a small cluster of its own
+  {prefix} -n 8 -m 512 --timeout 60 {master}python3 train.py
+  {prefix} -N 2 -n 4 {local}./a.out       no Mesos needed
 
 MASTER is host:port, several of them with commas, zk://host:port/path, or
-local[:AGENTS]. The exit status is mpiexec's; 124 when the hosts were not there
-in time, 127 when there is no mpiexec, 2 for a wrong option. An option goes
-before its variable ($NAME), and that before the default.
+local[:AGENTS], a small cluster that lives as long as the run.
+
+An option goes before its variable ($NAME), that before your roujiamo.toml
+(~/.config/roujiamo/), that before the system's (/etc/roujiamo/), and the
+default comes last. Keys there are the long names: `mem = 512`.
+
+The exit status is mpiexec's; 124 when the hosts were not there in time, 127
+when there is no mpiexec, 2 for a wrong option.
 """
 
 
@@ -32,7 +37,6 @@ def add(commands: Any) -> None:
         help="run an MPI program on Mesos",
         description="Run an MPI program on Mesos: allocate hosts, run mpiexec over them, clean up.",
         epilog=EPILOG.format(prefix="roujiamo run", master="--master m1:5050 ", local="--master local "),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
         usage="roujiamo run [options] --master MASTER PROGRAM [ARGS ...]",
     )
     add_options(parser)
@@ -42,14 +46,12 @@ def add(commands: Any) -> None:
 
 def ompirun_parser() -> argparse.ArgumentParser:
     """Return the parser of `ompirun.sh`."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="ompirun.sh",
         description="Run an MPI program on Mesos: allocate hosts, run mpiexec over them, clean up.",
         epilog=EPILOG.format(prefix="ompirun.sh", master="m1:5050 ", local="local "),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
         usage="ompirun.sh [options] MASTER PROGRAM [ARGS ...]",
     )
-    parser.add_argument("-V", "--version", action="version", version=f"ompirun.sh {roujiamo.__version__}")
     add_options(parser, without=("master",))
     parser.add_argument("master", metavar="MASTER", help="the Mesos master")
     _add_program(parser)

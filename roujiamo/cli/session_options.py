@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+from roujiamo.cli.parser import hide
 from roujiamo.errors import UsageError
 from roujiamo.run.options import RunOptions
 from roujiamo.session import options as table
@@ -36,47 +37,22 @@ def add_command(parser: argparse.ArgumentParser, metavar: str, help_text: str) -
 
 
 def _add(group: argparse._ArgumentGroup, option: Option) -> None:
+    settings: dict[str, Any] = {"dest": option.field, "default": argparse.SUPPRESS, "help": _help(option)}
     if option.is_count:
-        group.add_argument(
-            *option.flags,
-            dest=option.field,
-            action="count",
-            default=argparse.SUPPRESS,
-            help=_help(option),
-        )
+        settings["action"] = "count"
     elif option.metavar is None:
-        group.add_argument(
-            *option.flags,
-            dest=option.field,
-            action="store_true",
-            default=argparse.SUPPRESS,
-            help=_help(option),
-        )
-        for flag in option.off_flags:
-            group.add_argument(
-                flag,
-                dest=option.field,
-                action="store_false",
-                default=argparse.SUPPRESS,
-                help=f"not {option.flags[-1]}",
-            )
-    elif option.is_list:
-        group.add_argument(
-            *option.flags,
-            dest=option.field,
-            action="append",
-            default=argparse.SUPPRESS,
-            metavar=option.metavar,
-            help=_help(option),
-        )
+        settings["action"] = "store_true"
     else:
+        settings["metavar"] = option.metavar
+        settings.update({"action": "append"} if option.is_list else {"type": _reader(option)})
+    hide(group.add_argument(*option.flags, *option.aliases, **settings), option.aliases)
+    for flag in option.off_flags:
         group.add_argument(
-            *option.flags,
+            flag,
             dest=option.field,
-            type=_reader(option),
+            action="store_false",
             default=argparse.SUPPRESS,
-            metavar=option.metavar,
-            help=_help(option),
+            help=f"not {option.flags[-1]}",
         )
 
 

@@ -44,7 +44,7 @@ def key_names() -> dict[str, tuple[Option, bool]]:
     """Return each key that there is, with its option, and whether a true value switches that on."""
     names = {}
     for option in OPTIONS:
-        for flag in option.flags:
+        for flag in (*option.flags, *option.aliases):
             if flag.startswith("--"):
                 names[flag.removeprefix("--")] = (option, True)
         for flag in option.off_flags:

@@ -55,6 +55,7 @@ class Option:
     `read(text)` returns the value or raises ValueError with a sentence. `metavar` None: a switch; `off_flags` say its
     opposite. `is_list`: may be given again; in the environment its values stand behind one another as words of a shell.
     `is_path`: a configuration may write it as `~/…`. `is_count`: a switch whose value is how often it is given.
+    `aliases`: more flags, as other programs call it; the help leaves them out.
     """
 
     field: str
@@ -68,6 +69,7 @@ class Option:
     off_flags: tuple[str, ...] = ()
     is_path: bool = False
     is_count: bool = False
+    aliases: tuple[str, ...] = ()
 
 
 SIZE = "how many and how large"
@@ -99,6 +101,7 @@ OPTIONS = (
     Option(
         field="processes",
         flags=("-n", "--num"),
+        aliases=("-np", "--np", "--ntasks"),
         variable="ROUJIAMO_NUM",
         metavar="N",
         read=read_count,
@@ -171,6 +174,7 @@ OPTIONS = (
     Option(
         field="gpus_per_host",
         flags=("--gpus-per-host",),
+        aliases=("--gpus-per-node",),
         variable="ROUJIAMO_GPUS_PER_HOST",
         metavar="N",
         read=read_amount,
@@ -198,6 +202,7 @@ OPTIONS = (
     Option(
         field="max_slots_per_host",
         flags=("--max-slots-per-host",),
+        aliases=("--ntasks-per-node",),
         variable="ROUJIAMO_MAX_SLOTS_PER_HOST",
         metavar="N",
         read=read_count,
@@ -246,6 +251,7 @@ OPTIONS = (
     Option(
         field="only_hosts",
         flags=("--host",),
+        aliases=("-H", "--nodelist"),
         variable="ROUJIAMO_HOSTS",
         metavar="NAME[,NAME]",
         is_list=True,
@@ -264,6 +270,7 @@ OPTIONS = (
     Option(
         field="name",
         flags=("--name",),
+        aliases=("-J", "--job-name"),
         variable="ROUJIAMO_NAME",
         metavar="NAME",
         group=MESOS,
@@ -313,7 +320,8 @@ OPTIONS = (
     ),
     Option(
         field="image",
-        flags=("--image", "--docker_image"),
+        flags=("--image",),
+        aliases=("--docker_image",),
         variable="ROUJIAMO_IMAGE",
         metavar="IMAGE",
         group=TASKS,

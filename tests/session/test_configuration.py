@@ -49,7 +49,12 @@ def test_an_option_and_its_opposite_are_both_keys() -> None:
 
 def test_each_long_flag_is_a_key() -> None:
     """The table of options is the only one there is."""
-    flags = {flag for option in OPTIONS for flag in (*option.flags, *option.off_flags) if flag[:2] == "--"}
+    flags = {
+        flag
+        for option in OPTIONS
+        for flag in (*option.flags, *option.aliases, *option.off_flags)
+        if flag[:2] == "--"
+    }
     assert {f"--{name}" for name in key_names()} == flags
 
 

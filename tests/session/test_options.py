@@ -28,7 +28,7 @@ def test_each_option_fills_a_field_that_is_there() -> None:
 def test_no_two_options_share_a_flag_a_variable_or_a_field() -> None:
     """Each means one thing."""
     for names in (
-        [flag for option in OPTIONS for flag in (*option.flags, *option.off_flags)],
+        [flag for option in OPTIONS for flag in (*option.flags, *option.aliases, *option.off_flags)],
         [option.variable for option in OPTIONS],
         [option.field for option in OPTIONS],
     ):
