@@ -37,8 +37,8 @@ CONGESTED_BYTES = 1 << 20
 RETRY_SECONDS = 0.25
 # For one try: a host that does not answer must not use up the grace.
 TRY_SECONDS = 2.0
-# Unanswered ones of the kernel before the connection is dead.
-PROBES = 3
+# The kernel's most (tcp(7), TCP_KEEPCNT).
+MAX_PROBES = 127
 # So often may a connection be lost through what came over it, with nothing got through in between.
 MAX_FRUITLESS = 3
 
@@ -188,13 +188,15 @@ class BrokerConnection:
     def _have_probed(self, connection: socket.socket) -> None:
         """Have the kernel look whether the other end is still there, often enough to come back within the grace.
 
-        Where the broker's end alone is lost, its system answers a probe with a reset (tcp(7), SO_KEEPALIVE).
+        Where the broker's end alone is lost, its system answers a probe with a reset (tcp(7), SO_KEEPALIVE). Probes
+        that are not answered mean no more than the broker's silence does.
         """
         seconds = max(1, min(60, round(self._settings.reconnect_grace_seconds / 2)))
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, seconds)
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, seconds)
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, PROBES)
+        probes = max(1, min(MAX_PROBES, int(self._settings.silence_seconds / seconds)))
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, probes)
 
     def _watch(self, more: int = 0) -> None:
         connection = self._socket
