@@ -57,9 +57,10 @@ class LauncherError(RoujiamoError):
 
 
 class RemoteCommandError(RoujiamoError):
-    """A remote command could not be started or followed."""
+    """A remote command could not be started or followed. `host`: the host's own name, "" where that is not known."""
 
     exit_status = 255
+    host = ""
 
 
 class HostUnknown(RemoteCommandError):

@@ -17,7 +17,7 @@ from typing import Any
 
 from roujiamo.errors import ProtocolError
 from roujiamo.protocol import frames
-from roujiamo.protocol.channel import CLOSED
+from roujiamo.protocol.channel import CLOSED, decode_reason, encode_reason
 from roujiamo.protocol.fields import unpack_fields
 from roujiamo.protocol.link import Link
 from roujiamo.protocol.route import Route
@@ -29,8 +29,9 @@ CONTACTED = "contacted"
 READY = "ready"
 LOST = "lost"
 
-# Of a remote command, where only people read it.
+# Of a remote command, where only people read it; and of what it has said last on stderr.
 MAX_TOLD_COMMAND = 4096
+MAX_TOLD_STDERR = 4096
 
 
 class Host:
@@ -42,6 +43,8 @@ class Host:
         "_routes",
         "_next_number",
         "_started_at",
+        "_statuses",
+        "_stderr",
         "agent_id",
         "alias",
         "callback_address",
@@ -59,6 +62,7 @@ class Host:
         "on_lost",
         "on_open",
         "on_ready",
+        "remedy",
         "resume",
         "slots",
         "state",
@@ -81,10 +85,14 @@ class Host:
         on_ready: Callable[[Host], None],
         on_lost: Callable[[Host, str], None],
         on_open: Callable[[Host, int, bytes], Route | None],
-        on_failed: Callable[[Host, Route, int], None],
+        on_failed: Callable[[Host, Route, int, bytes], str | None],
         on_command: Callable[[Host, int, Route, bool], None],
     ) -> None:
-        """`token`: for first contact. `resume`: the credential for later ones. `on_*`: what the session is told."""
+        """`token`: for first contact. `resume`: the credential for later ones. `on_*`: what the session is told.
+
+        `on_failed` is given a command's status and what it has said last on stderr, once when it ends and once when all
+        that it said is known. What it returns then is for the command's opener.
+        """
         self.name = name
         self.alias = ""
         self.callback_address = ""
@@ -97,6 +105,7 @@ class Host:
         self.state = LAUNCHING
         self.was_ready = False
         self.loss = ""
+        self.remedy = ""
         self.is_offer_void = False
         self.offer_ids: tuple[str, ...] = ()
         self.facts: dict[str, str] = {}
@@ -112,6 +121,8 @@ class Host:
         self.launched_at = time.time()
         self._routes: dict[int, Route] = {}
         self._started_at: dict[int, float] = {}
+        self._stderr: dict[int, bytes] = {}
+        self._statuses: dict[int, int] = {}
         self._opened: dict[int, Route] = {}
         self._next_number = 1
         self._flush_scheduled = False
@@ -142,8 +153,9 @@ class Host:
 
     def start_command(self, route: Route) -> None:
         """Run the route's command here, now or as soon as the host is ready."""
+        route.name = self.name
         if self.state == LOST:
-            route.acceptor_gone(255, self.loss)
+            route.acceptor_gone(255, _joined(self.loss, self.remedy))
         elif self.state != READY:
             self.waiting.append(route)
         elif route.state != CLOSED:
@@ -159,6 +171,8 @@ class Host:
         route = self._routes.pop(number, None)
         if route is not None:
             del self._started_at[number]
+            self._stderr.pop(number, None)
+            self._statuses.pop(number, None)
             self.on_command(self, number, route, True)
 
     def receive_data(self, data: bytes) -> None:
@@ -199,6 +213,8 @@ class Host:
             return
         try:
             status = _failure(frame_type, payload)
+            if frame_type in (frames.CLOSE, frames.OPEN_FAILURE) and route.state != CLOSED:
+                payload = self._last_word(number, route, payload)
             route.frame_from_acceptor(frame_type, payload)
         except ProtocolError as error:
             route.abort(255, f"the proxy on {self.name} broke the protocol: {error}")
@@ -207,7 +223,19 @@ class Host:
         if route.state == CLOSED:
             self._end_command(number)
         elif status:
-            self.on_failed(self, route, status)
+            self._statuses[number] = status
+            self.on_failed(self, route, status, self._stderr.get(number, b""))
+        elif frame_type == frames.EXTENDED_DATA:
+            self._stderr[number] = (self._stderr.get(number, b"") + payload)[-MAX_TOLD_STDERR:]
+
+    def _last_word(self, number: int, route: Route, payload: bytes) -> bytes:
+        """Return what the last frame of a command says to its opener: why it failed, and on which host."""
+        reason = decode_reason(payload)
+        if reason is not None:
+            return encode_reason(reason[0], reason[1], self.name)
+        status = self._statuses.get(number, 0)
+        sentence = self.on_failed(self, route, status, self._stderr.get(number, b"")) if status else None
+        return payload if sentence is None else encode_reason(status, sentence, self.name)
 
     def _receive_request(self, frame_type: int, number: int, payload: bytes) -> None:
         """A frame of a shim inside this host's task."""
@@ -239,7 +267,7 @@ class Host:
             "agent_id": self.agent_id,
             "since": self.launched_at,
             "facts": self.facts,
-            "loss": self.loss,
+            "loss": _joined(self.loss, self.remedy),
             "commands": [
                 {
                     "command": route.command[:MAX_TOLD_COMMAND].decode("utf-8", "replace"),
@@ -250,18 +278,18 @@ class Host:
             ],
         }
 
-    def lose(self, sentence: str) -> None:
+    def lose(self, sentence: str, remedy: str = "") -> None:
         """The host is gone: every command that runs there, or that was asked for from there, ends."""
         if self.state == LOST:
             return
         self.state = LOST
-        self.loss = sentence
+        self.loss, self.remedy = sentence, remedy
         self.token = None
         if self.transport is not None:
             self.transport.abort()
             self.transport = None
         for route in [*self._routes.values(), *self.waiting]:
-            route.acceptor_gone(255, sentence)
+            route.acceptor_gone(255, _joined(sentence, remedy))
         for number in list(self._routes):
             self._end_command(number)
         for route in self._opened.values():
@@ -271,6 +299,10 @@ class Host:
         self.link = None
         log.info("host %s lost (%s): %s", self.name, "ready" if self.was_ready else "not ready yet", sentence)
         self.on_lost(self, sentence)
+
+
+def _joined(sentence: str, remedy: str) -> str:
+    return f"{sentence}; {remedy}" if remedy else sentence
 
 
 def _live(routes: dict[int, Route]) -> dict[int, Route]:

@@ -24,6 +24,7 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from roujiamo import dialects
 from roujiamo.broker.allocation import Allocation, Launch
 from roujiamo.broker.gathering import Gathering
 from roujiamo.broker.hosts import LOST, MAX_TOLD_COMMAND, READY, Host
@@ -34,6 +35,7 @@ from roujiamo.errors import AllocationError, HostUnknown, ProtocolError, Roujiam
 from roujiamo.protocol.handshake import SECRET_SIZE
 from roujiamo.protocol.route import Route
 from roujiamo.session import timeline
+from roujiamo.session.explanations import Ending, explain_daemon
 from roujiamo.session.names import HostIndex, HostName, aliases
 from roujiamo.session.request import SessionRequest
 from roujiamo.system.runtime_folder import SessionFolder
@@ -211,8 +213,9 @@ class Session:
             return
         self._gathering.end_task(host)
         if self._is_ready or (host.was_ready and self._named is not None):
-            self._notify({"event": "host_lost", "host": host.name, "message": sentence})
+            self._tell_loss(host, sentence, host.remedy)
             return
+        sentence = f"{sentence}; {host.remedy}" if host.remedy else sentence
         self._failures.append(sentence)
         self._gathering.note_trouble(sentence, phase="tasks")
         if self._named is not None:
@@ -223,11 +226,25 @@ class Session:
             return
         self._gathering.replace(host)
 
-    def _on_command_failed(self, host: Host, route: Route, status: int) -> None:
-        """Tell the owner: a launcher may overlook that one of its daemons died (PRRTE 3.0 does)."""
-        if not self._ending.done():
-            command = route.command[:MAX_TOLD_COMMAND].decode("utf-8", "replace")
-            self._notify({"event": "command_failed", "host": host.name, "status": status, "command": command})
+    def _tell_loss(self, host: Host, sentence: str, remedy: str) -> None:
+        self._notify({"event": "host_lost", "host": host.name, "message": sentence, "remedy": remedy})
+
+    def _on_command_failed(self, host: Host, route: Route, status: int, stderr: bytes) -> str | None:
+        """Tell the owner: a launcher may overlook that one of its daemons died (PRRTE 3.0 does).
+
+        Return what explains a daemon's end, where its shim is to say it.
+        """
+        if self._ending.done():
+            return None
+        command = route.command[:MAX_TOLD_COMMAND].decode("utf-8", "replace")
+        told = stderr.decode("utf-8", "replace")
+        event = {"event": "command_failed", "host": host.name, "status": status, "command": command}
+        self._notify({**event, "stderr": told})
+        daemon = dialects.daemon_of(command) if self.request.shims_explain else None
+        if daemon is None:
+            return None
+        explanation = explain_daemon(Ending(host.name, daemon, status, told))
+        return None if explanation is None else explanation.sentence
 
     # Remote commands.
 

@@ -17,6 +17,7 @@ from roujiamo.broker.moments import Moments
 from roujiamo.errors import ProtocolError
 from roujiamo.mesos.offers import maintenance_start
 from roujiamo.mesos.task_states import TERMINAL_STATES
+from roujiamo.session.explanations import remedy_of_task
 
 log = logging.getLogger(__name__)
 
@@ -64,15 +65,17 @@ class Tasks:
         elif state in TERMINAL_STATES:
             reason = status.get("reason", "")
             host.is_offer_void = reason == "REASON_INVALID_OFFERS"
-            told = message or reason.removeprefix("REASON_").replace("_", " ").lower() or state
-            if host.state == READY and host.transport is None:
+            in_words = reason.removeprefix("REASON_").replace("_", " ").lower()
+            told = message or in_words or state
+            remedy = remedy_of_task(message) or remedy_of_task(in_words)
+            if host.state != READY:
+                host.lose(f"the task on {host.name} ended before it was ready: {told}", remedy)
+            elif host.transport is None and not remedy:
                 host.lose(
                     f"{host.name} was out of reach for longer than --reconnect-grace, and its task has ended: {told}"
                 )
-            elif host.state == READY:
-                host.lose(f"the task on {host.name} ended: {told}")
             else:
-                host.lose(f"the task on {host.name} ended before it was ready: {told}{_remedy(told)}")
+                host.lose(f"the task on {host.name} ended: {told}", remedy)
 
     def on_not_accepted(self, offer_ids: set[str], message: str) -> None:
         """An ACCEPT of these offers did not reach the master: its task will never be."""
@@ -105,18 +108,3 @@ class Tasks:
             f"the task on {host.name} runs but has not called back to {self._targets()[0]} after "
             f"{CALLBACK_SECONDS:.0f} s; is the port open to the agents? (--callback-address, --callback-port)"
         )
-
-
-def _remedy(told: str) -> str:
-    """Return what to try, for the ways in which a bootstrap is known to end."""
-    if "status 127" in told:
-        return (
-            "; the agent needs a python3 of version 3.6 or later on its PATH (or give an image that has one)"
-        )
-    if "Volumes in ContainerInfo" in told:
-        return "; --volume and --device need agents with the isolator filesystem/linux"
-    if "Unsupported container image type" in told:
-        return "; --image needs agents with --image_providers=docker, or --containerizer docker"
-    if "No such user" in told:
-        return "; the agent must know the user that submits"
-    return ""

@@ -27,6 +27,7 @@ __all__ = [
     "Dialect",
     "LaunchHost",
     "LaunchPlan",
+    "daemon_of",
     "environment_of_all",
     "find",
     "hostfiles",
@@ -41,6 +42,11 @@ def find(version_text: str) -> Dialect | None:
         if dialect.recognises(version_text):
             return dialect
     return None
+
+
+def daemon_of(command: str) -> str | None:
+    """Return which MPI's daemon a remote command starts; None where it starts none."""
+    return next((dialect.daemon for dialect in KNOWN if dialect.is_daemon(command)), None)
 
 
 def environment_of_all(plan: LaunchPlan) -> dict[str, str]:

@@ -103,17 +103,21 @@ def decode_open(payload: bytes) -> "tuple[bytes, bytes, bytes, int]":
     return host, command, token, _decode_number(window)
 
 
-def decode_reason(payload: bytes) -> "tuple[int, str] | None":
-    """Return (exit status, sentence) of an OPEN_FAILURE or CLOSE frame; None where it gives no reason."""
+def decode_reason(payload: bytes) -> "tuple[int, str, str] | None":
+    """Return (exit status, sentence, host) of an OPEN_FAILURE or CLOSE frame; None where it gives no reason.
+
+    The host is called as people call it, which its opener need not know; "" where nobody has said so.
+    """
     if not payload:
         return None
-    status, sentence = unpack_fields(payload, at_least=2)[:2]
-    return _decode_number(status), sentence.decode("utf-8", "replace")
+    status, sentence, *more = unpack_fields(payload, at_least=2)
+    host = more[0] if more else b""
+    return _decode_number(status), sentence.decode("utf-8", "replace"), host.decode("utf-8", "replace")
 
 
-def encode_reason(status: int, sentence: str) -> bytes:
+def encode_reason(status: int, sentence: str, host: str = "") -> bytes:
     """Return the payload of an OPEN_FAILURE or CLOSE frame."""
-    return pack_fields(b"%d" % status, sentence.encode("utf-8", "replace"))
+    return pack_fields(b"%d" % status, *(text.encode("utf-8", "replace") for text in (sentence, host)))
 
 
 def _decode_number(field: bytes) -> int:
@@ -158,7 +162,7 @@ class Channel:
     def receive_frame(self, frame_type: int, payload: bytes) -> "tuple[int, Any]":
         """Take one frame of this channel; return the event (frame type, value).
 
-        OPEN: (host, command, token). OPEN_FAILURE: (exit status, sentence). CLOSE: the same or None. DATA and
+        OPEN: (host, command, token). OPEN_FAILURE: (exit status, sentence, host). CLOSE: the same or None. DATA and
         EXTENDED_DATA: the bytes. SIGNAL: its name. EXIT_STATUS: the number. EXIT_SIGNAL: (name, whether a core was
         dumped). The others: None. (IGNORED, None) on a closed channel.
 

@@ -46,7 +46,8 @@ if MYPY:
 class Route:
     """One remote command on its way through. Create it with the OPEN frame's payload; then `connect` it.
 
-    `state` is the acceptor's view of the channel: REQUESTED until OPEN_OK has passed, then open, then CLOSED.
+    `state` is the acceptor's view of the channel: REQUESTED until OPEN_OK has passed, then open, then CLOSED. `name`:
+    what people call the host that the opener has named, once that is known.
     """
 
     __slots__ = (
@@ -56,6 +57,7 @@ class Route:
         "acceptor_number",
         "command",
         "host",
+        "name",
         "opener",
         "opener_number",
         "state",
@@ -70,6 +72,7 @@ class Route:
         self.acceptor_number = 0
         self.host, self.command, self.token, self._credit_to_opener = decode_open(open_payload)
         self._credit_to_acceptor = 0
+        self.name = ""
         self.state = REQUESTED
 
     def connect(self, acceptor: "Sender", number: int, token: bytes = b"") -> None:
@@ -124,7 +127,9 @@ class Route:
             refused = self.state == REQUESTED
             self.state = CLOSED
             self.opener.send_frame(
-                OPEN_FAILURE if refused else CLOSE, self.opener_number, encode_reason(status, sentence)
+                OPEN_FAILURE if refused else CLOSE,
+                self.opener_number,
+                encode_reason(status, sentence, self.name),
             )
 
     def abort(self, status: int, sentence: str) -> None:

@@ -7,6 +7,7 @@ told, and ends nothing.
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import pwd
 import shutil
@@ -35,7 +36,7 @@ def alloc(options: RunOptions) -> int:
     # In a pipe we are silent when all is well, as `roujiamo run` is.
     told = 0 if not options.command and sys.stderr.isatty() and not launch.quiet else 1
     with Waiting() as waiting:
-        session = HeldSession(request, waiting, progress)
+        session = HeldSession(dataclasses.replace(request, shims_explain=True), waiting, progress)
         try:
             session.wait_until_ready()
             plan = launchers.launch_plan(session.request, launch, session.ready)

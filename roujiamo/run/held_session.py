@@ -41,7 +41,8 @@ class Interrupted(RoujiamoError):
 class HeldSession:
     """One session. `request` is complete; `ready` is the broker's event of that name, once `wait_until_ready` is done.
 
-    `losses`: a sentence for each host that was lost, or for the broker. `failed_commands`: the broker's events.
+    `losses`: a sentence for each host that was lost, or for the broker; `remedies`: the same with what to do, where
+    that is known. `failed_commands`: the broker's events, one for each command on each host.
     `is_unused`: no command was ever started on any of its hosts; `causes`: sentences that may explain a failure that
     nothing else explains; both known once the session is closed. `moments`: what happened when, where that is wanted.
     """
@@ -56,7 +57,8 @@ class HeldSession:
         )
         self.ready: dict[str, Any] = {}
         self.losses: list[str] = []
-        self.failed_commands: list[dict[str, Any]] = []
+        self.remedies: list[str] = []
+        self._failed_commands: dict[tuple[str, str], dict[str, Any]] = {}
         self.is_unused = False
         self.causes: list[str] = []
         self.moments: list[Moment] = [Moment(_begun_at(), timeline.BEGUN)]
@@ -113,13 +115,14 @@ class HeldSession:
             return not self._is_closed and self._lose(BROKER_GONE)
         event = happening.event
         if event["event"] in ("host_lost", "failed"):
-            return self._lose(str(event["message"]))
+            return self._lose(str(event["message"]), str(event.get("remedy", "")))
         if event["event"] == "moment":
             self.moments.append(Moment.of_event(event))
         elif event["event"] == "warning":
             self._progress.show(event)
         elif event["event"] == "command_failed":
-            self.failed_commands.append(event)
+            # It comes once more when the command has said all.
+            self._failed_commands[event["host"], event["command"]] = event
         elif event["event"] == "closed":
             self._is_closed = True
             self.is_unused = event["commands"] == 0
@@ -144,10 +147,17 @@ class HeldSession:
         """Say something about the run to its user."""
         self._progress.say(0, sentence)
 
-    def _lose(self, sentence: str) -> bool:
+    @property
+    def failed_commands(self) -> list[dict[str, Any]]:
+        """The remote commands that have ended with another status than 0."""
+        return list(self._failed_commands.values())
+
+    def _lose(self, sentence: str, remedy: str = "") -> bool:
         if sentence not in self.losses:
             self.losses.append(sentence)
             self._progress.say(0, sentence)
+            if remedy:
+                self.remedies.append(f"{sentence}; {remedy}")
         return True
 
     def close(self) -> None:

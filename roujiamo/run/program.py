@@ -13,6 +13,7 @@ from __future__ import annotations
 import shlex
 import sys
 
+from roujiamo import dialects
 from roujiamo.errors import RoujiamoError
 from roujiamo.run import launcher as launchers
 from roujiamo.run.child import Child
@@ -23,6 +24,7 @@ from roujiamo.run.strays import Strays
 from roujiamo.run.timeline_file import check_place, write_timeline
 from roujiamo.run.waiting import Waiting
 from roujiamo.session import timeline
+from roujiamo.session.explanations import Ending, explain_daemon, sentences
 
 
 def run(options: RunOptions) -> int:
@@ -50,10 +52,12 @@ def run(options: RunOptions) -> int:
                 if trouble is not None:
                     progress.say(0, trouble)
     if status and not session.stop_signals:
-        for cause in session.causes:
-            progress.say(0, cause)
+        for sentence in (*session.causes, *session.remedies, *_explained(session)):
+            progress.say(0, sentence)
     doubt = None if status else _doubt(launcher, session, stray)
     if doubt is not None:
+        for sentence in (*session.remedies, *_explained(session)):
+            progress.say(0, sentence)
         progress.say(0, f"{doubt}; {launcher.path} said 0 all the same, so the result cannot be trusted")
         return RoujiamoError.exit_status
     return status
@@ -85,6 +89,16 @@ def _run_launcher(
     status = child.follow(session, strays.look)
     session.note(timeline.PROGRAM_ENDED)
     return status, strays.found
+
+
+def _explained(session: HeldSession) -> list[str]:
+    """Return what is known to have kept daemons from running, and what to do about it."""
+    endings = (
+        Ending(str(event["host"]), daemon, int(event["status"]), str(event["stderr"]))
+        for event in session.failed_commands
+        if (daemon := dialects.daemon_of(str(event["command"]))) is not None
+    )
+    return sentences(each for each in map(explain_daemon, endings) if each is not None)
 
 
 def _doubt(launcher: launchers.Launcher, session: HeldSession, stray: str | None) -> str | None:

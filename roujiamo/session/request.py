@@ -38,6 +38,8 @@ class SessionRequest:
     alone, whose start time (clock ticks, proc(5)) is `owner_start`. `slots_by_host` are what the launcher's command
     line gives to the hosts it names, `slots_per_host` what any other host gets.
 
+    `shims_explain`: where a launcher's daemon fails, its shim says why: no program of ours waits for the launcher.
+
     `tells_moments`: the owner wants to know what happens to each host when (`--timeline`).
     """
 
@@ -88,6 +90,7 @@ class SessionRequest:
     is_on_demand: bool = False
     slots_by_host: dict[str, int] = field(default_factory=dict)
     slots_per_host: int = 1
+    shims_explain: bool = False
     tells_moments: bool = False
 
     def to_json(self) -> str:

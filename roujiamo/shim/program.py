@@ -36,20 +36,23 @@ def main(arguments: "list[str]") -> int:
     if invocation.action != RUN:
         return _answer(invocation.action)
     signals = SignalPipe()
+    host = show(invocation.host)
     try:
         signals.catch()
         return _run(invocation, signals)
     except Stopped as stop:
         return stop.status
+    except RemoteCommandError as error:
+        # A launcher knows the host by an alias.
+        host, sentence, status = error.host or host, str(error), error.exit_status
     except RoujiamoError as error:
-        sentence = str(error)
-        status = error.exit_status if isinstance(error, RemoteCommandError) else FAILURE
+        sentence, status = str(error), FAILURE
     except OSError as error:
         sentence = "a system call failed: %s; look at the limits (`ulimit -a`)" % (error.strerror or error)
         status = FAILURE
     # stderr may be stuck, and Ctrl-C must work there too.
     signals.release()
-    _say("%s: %s" % (show(invocation.host), sentence))
+    _say("%s: %s" % (host, sentence))
     return status
 
 

@@ -355,8 +355,9 @@ class Relay:
             return False
 
 
-def _remote_failure(status: int, sentence: str) -> RemoteCommandError:
+def _remote_failure(status: int, sentence: str, host: str) -> RemoteCommandError:
     failure = RemoteCommandError(sentence)
+    failure.host = host
     # Whatever the server says, a failure is none of the command's successes.
     failure.exit_status = status if 0 < status < 256 else _FAILURE
     return failure

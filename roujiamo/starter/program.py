@@ -89,6 +89,7 @@ def _request(owner: Process, folder: Path) -> SessionRequest:
         is_on_demand=True,
         slots_by_host=slots,
         slots_per_host=per_host,
+        shims_explain=True,
     )
     return with_identity(request, options.launch_options(values).secret_file, os.environ)
 

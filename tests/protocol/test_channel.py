@@ -81,7 +81,7 @@ def test_a_refusal_carries_status_and_sentence() -> None:
     exchange(opener, acceptor)
     acceptor.refuse(255, "no host nowhere in this session; it has agent1")
     assert exchange(acceptor, opener) == [
-        (frames.OPEN_FAILURE, (255, "no host nowhere in this session; it has agent1"))
+        (frames.OPEN_FAILURE, (255, "no host nowhere in this session; it has agent1", ""))
     ]
     assert opener.state == CLOSED
 
@@ -93,7 +93,7 @@ def test_an_exit_signal_and_a_failure_of_ours_are_told_apart() -> None:
     acceptor.close(255, "the task was lost")
     assert exchange(acceptor, opener) == [
         (frames.EXIT_SIGNAL, (b"KILL", False)),
-        (frames.CLOSE, (255, "the task was lost")),
+        (frames.CLOSE, (255, "the task was lost", "")),
     ]
 
 

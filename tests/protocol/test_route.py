@@ -114,13 +114,13 @@ def test_a_lost_opener_closes_the_command_and_a_lost_acceptor_gives_the_reason()
 
     passage = Passage()
     passage.route.acceptor_gone(255, "lost")
-    assert passage.run() == [("opener", frames.OPEN_FAILURE, (255, "lost"))]
+    assert passage.run() == [("opener", frames.OPEN_FAILURE, (255, "lost", ""))]
 
     passage = Passage()
     passage.acceptor.accept()
     passage.run()
     passage.route.acceptor_gone(255, "lost")
-    assert passage.run() == [("opener", frames.CLOSE, (255, "lost"))]
+    assert passage.run() == [("opener", frames.CLOSE, (255, "lost", ""))]
     passage.route.acceptor_gone(255, "again")
     passage.route.opener_gone()
     assert passage.run() == []
