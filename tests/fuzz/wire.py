@@ -220,7 +220,7 @@ def host(chance: random.Random) -> None:
 
     subject = Host(
         "agent1", agent_id="A", task_id="T", slots=1, token=bytes(32), resume=bytes(32),
-        on_ready=note, on_lost=note, on_open=on_open, on_failed=note,
+        on_ready=note, on_lost=note, on_open=on_open, on_failed=note, on_command=note,
     )  # fmt: skip
     keys = chance.randbytes(32), chance.randbytes(32)
     subject.link, proxy = Link(*keys), Link(*reversed(keys))
