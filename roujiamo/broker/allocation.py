@@ -15,7 +15,7 @@ from typing import Any
 
 from roujiamo.mesos.constraints import parse_constraint
 from roujiamo.mesos.demand import PACK, SPREAD, Demand
-from roujiamo.mesos.framework_info import framework_info
+from roujiamo.mesos.framework_info import framework_info, parse_roles
 from roujiamo.mesos.gang import (
     HOLD_SECONDS,
     Accept,
@@ -71,8 +71,9 @@ class Allocation:
         self._launched = 0
         self._container = container_of(request)
         self._demand = demand_of(request)
+        self._roles = parse_roles(request.role)
         self.allocator = GangAllocator(
-            self._demand, role=request.role, hold_seconds=HOLD_SECONDS, now=now, random=random.random
+            self._demand, self._roles, hold_seconds=HOLD_SECONDS, now=now, random=random.random
         )
 
     @property
@@ -86,7 +87,7 @@ class Allocation:
         return framework_info(
             f"roujiamo {self._request.name}",
             self._request.user,
-            roles=(self._request.role,),
+            roles=self._roles,
             principal=self._request.principal,
             # Where an operator finds who waits for the tasks.
             hostname=socket.gethostname(),

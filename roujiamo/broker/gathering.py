@@ -222,7 +222,7 @@ class Gathering:
         elif kind == "update":
             self._tasks.on_update(event["status"])
         elif kind == "agents":
-            self._on_agents(event["agents"])
+            self._on_agents(event["agents"], event["roles"])
             self._settle_list()
         elif kind == "error":
             self._on_error(event)
@@ -279,10 +279,11 @@ class Gathering:
         if self._driver is not None:
             self._driver.call("agents")
 
-    def _on_agents(self, agents: list[dict[str, Any]]) -> None:
-        """Take in what the master knows; tell the user at once where it can never be enough."""
+    def _on_agents(self, agents: list[dict[str, Any]], roles: list[dict[str, Any]]) -> None:
+        """Take in what the master knows of its agents and roles; tell the user at once where it can never be enough."""
         try:
             self._allocator.learn_agents(agents)
+            self._allocator.learn_quotas(roles)
             if self.named is not None:
                 self.named.on_agents(agents)
             impossible = self._allocator.is_impossible(agents)

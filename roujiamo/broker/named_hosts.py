@@ -132,7 +132,7 @@ class NamedHosts:
 
     def on_agents(self, listed: list[dict[str, Any]]) -> None:
         """Take in the master's list of agents. Raises ProtocolError."""
-        agents = {agent.id: agent for agent in (parse_agent(each, self._request.role) for each in listed)}
+        agents = {agent.id: agent for agent in map(parse_agent, listed)}
         connected = {key: agent for key, agent in agents.items() if agent.is_active}
         self._indices = (HostIndex(_names_of(connected), "agent"), HostIndex(_names_of(agents), "agent"))
         self._listed = listed

@@ -169,13 +169,13 @@ class Framework:
         self.calls.submit(job, partial(self._on_called, subscription, request))
 
     def _on_agents(
-        self, subscription: Subscription, request: Request, outcome: list[Any] | MasterTrouble
+        self, subscription: Subscription, request: Request, outcome: dict[str, list[Any]] | MasterTrouble
     ) -> None:
         if isinstance(outcome, MasterTrouble):
             # It only explains things to the user: nothing is given up for it.
             self._emit_error(outcome, request)
         elif subscription is self._subscription:
-            self._emit(encode_line({"event": "agents", "agents": outcome}))
+            self._emit(encode_line({"event": "agents", **outcome}))
 
     def _not_sent(self, request: Request) -> None:
         if request.name not in LASTING_CALLS:

@@ -9,8 +9,11 @@ Runs in the driver. The first line is the configuration, each one after it a cal
     {"call": "reconcile", "tasks": [{"task_id": ..., "agent_id": ...}]}  {"call": "ping", "id": ...}
     {"call": "teardown"}
 
-Events go the other way: subscribed, offers, inverse_offers, rescind, update, failure, disconnected, pong, error. An
-error that is the answer to a call names it in "call", and the offers that are lost with it in "offer_ids".
+    {"call": "agents"}
+
+Events go the other way: subscribed, offers, inverse_offers, rescind, update, failure, agents (with the roles),
+disconnected, pong, error. An error that is the answer to a call names it in "call", and the offers that are lost with
+it in "offer_ids".
 """
 
 from __future__ import annotations

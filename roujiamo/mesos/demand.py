@@ -63,6 +63,11 @@ class Demand:
             return min(self.slots, self.max_slots_per_host or self.slots)
         return -(-self.slots // self.hosts) if self.hosts else 0
 
+    @property
+    def least(self) -> Resources:
+        """What the gang takes in all, on as few hosts as may be."""
+        return self.per_host * (self.hosts or 1) + self.per_slot * self.slots if self.slots else _NOTHING
+
     @cached_property
     def smallest_host(self) -> Resources:
         """What a host of one slot takes; asked for each of thousands of agents."""

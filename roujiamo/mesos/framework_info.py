@@ -60,6 +60,11 @@ def framework_info(
     return info
 
 
+def parse_roles(text: str) -> tuple[str, ...]:
+    """Return the roles in `text`, joined by commas. UsageError where the master would refuse one."""
+    return tuple(dict.fromkeys(checked_role(role) for role in text.split(",")))
+
+
 def checked_role(role: str) -> str:
     """Return `role`, or raise UsageError where the master would refuse it (docs/roles.md, "Invalid role names")."""
     if role == UNRESERVED:

@@ -15,22 +15,27 @@ is any clock that does not go backwards, in seconds. The master is trusted.
   with what was given back (somebody's program ended): that ends the rest.
 - Complete: one Accept an agent, the rest is declined, and SUPPRESS keeps further offers away. When a host must be
   replaced, REVIVE brings them back.
+- One ACCEPT is for one role. Of an agent that is offered in several, the role in which it can do most is kept and the
+  others are declined: the master offers in one role what it has back from another, and so resources come together.
 - An agent on which a host failed is used again only where nothing else completes the gang within a hold time, and
   never after it failed twice.
 
-Each step costs in proportion to the offers in it; the whole set is looked at only when it completes.
+Each step costs in proportion to the offers in it; the whole set is looked at only when it completes. It is all one
+module, as each step looks at the same few sums.
 """
 
 from collections.abc import Callable, Iterable, Sequence
 
-from roujiamo.mesos import shortage
+from roujiamo.mesos import role_quota, shortage
 from roujiamo.mesos.decisions import Accept, Batch, Decision, Decline, Revive, Suppress
 from roujiamo.mesos.demand import PACK, SPREAD, Demand
 from roujiamo.mesos.eligibility import Eligibility
 from roujiamo.mesos.held import Capacities, HeldAgent, HeldOffers
 from roujiamo.mesos.offers import Offer, parse_agent, parse_offer
 from roujiamo.mesos.placement import Placed, place_shares, place_slots
-from roujiamo.mesos.resources import JSON, take, take_all
+from roujiamo.mesos.resources import JSON, Resources, take, take_all
+from roujiamo.mesos.role_quota import RoleQuota
+from roujiamo.mesos.roles import in_one_role
 from roujiamo.mesos.split import split_evenly
 from roujiamo.session.names import HostNames
 
@@ -62,15 +67,20 @@ REVIVE_SPACING_SECONDS = 0.5
 class GangAllocator:
     """Decides about offers for one session.
 
-    `role` is the role of the framework; `random` returns floats in [0, 1). Call `on_tick` at `next_deadline()`.
+    `roles` are those of the framework; `random` returns floats in [0, 1). Call `on_tick` at `next_deadline()`.
     Each `on_…` call, `replace` and `add_host` return the decisions to carry out, in their order.
     """
 
     def __init__(
-        self, demand: Demand, role: str, hold_seconds: float, now: float, random: Callable[[], float]
+        self,
+        demand: Demand,
+        roles: Sequence[str],
+        hold_seconds: float,
+        now: float,
+        random: Callable[[], float],
     ) -> None:
         self._demand = demand
-        self._role = role
+        self._roles = tuple(roles)
         self._hold_seconds = hold_seconds
         self._random = random
         self._eligibility = Eligibility(demand)
@@ -85,8 +95,11 @@ class GangAllocator:
         self._hosts: dict[str, Placed] = {}
         self._names: dict[str, str] = {}  # agent id -> the name a host was asked for
         self._held = HeldOffers()
+        self._quotas: tuple[RoleQuota, ...] = ()
         self._seen: dict[str, str] = {}  # agent id -> why it cannot help, or ""
-        self._given_back = Capacities()  # what was held before the rest that is going on
+        self._given_back: dict[
+            str, int
+        ] = {}  # agent id -> capacity: what was held before the rest that is going on
         self._held_before = 0  # agents (or slots) that were held last, to tell while nothing is held
         self._hold_until: float | None = None
         self._rest_until = now
@@ -107,18 +120,22 @@ class GangAllocator:
 
     def learn_agents(self, agents: Iterable[JSON]) -> None:
         """Take in the `slaves` list of GET /slaves: whose GPUs are in use, and what is a whole agent."""
-        self._eligibility.learn(parse_agent(each, self._role) for each in agents)
+        self._eligibility.learn(parse_agent(each, self._roles) for each in agents)
+
+    def learn_quotas(self, roles: Iterable[JSON]) -> None:
+        """Take in the `roles` list of GET /roles: what the framework's roles may use at most."""
+        self._quotas = role_quota.parse_quotas(roles, self._roles)
 
     def on_offers(self, offers: Iterable[JSON], now: float) -> list[Decision]:
         """Take in an OFFERS event's list of v1 Offers."""
         batch = Batch()
         fresh: dict[str, list[Offer]] = {}
         for each in offers:
-            offer = parse_offer(each, self._role)
-            if offer.role == self._role:
+            offer = parse_offer(each, self._roles[0])
+            if offer.role in self._roles:
                 fresh.setdefault(offer.agent_id, []).append(offer)
             else:
-                # One ACCEPT cannot mix roles, and the task's resources would be another role's.
+                # A role that was given up meanwhile.
                 batch.decline([offer], LONG_REFUSAL_SECONDS)
         for agent_id, of_agent in fresh.items():
             self._consider(agent_id, of_agent, batch)
@@ -189,20 +206,24 @@ class GangAllocator:
         return self._settle(Batch(), now)
 
     def is_impossible(self, agents: Iterable[JSON]) -> str | None:
-        """Return why these agents (GET /slaves) can never satisfy the demand, or None.
+        """Return why these agents (GET /slaves), or the roles' quotas, can never satisfy the demand; or None.
 
         No agents at all prove nothing: after a master's restart they come back one by one.
         """
-        known = [parse_agent(each, self._role) for each in agents]
+        if reason := role_quota.beyond(self._quotas, self._roles, self._demand.least):
+            return reason
+        known = [parse_agent(each, self._roles) for each in agents]
         return shortage.impossible(self._demand, known, self._wants)
 
-    def explain(self, agents: Iterable[JSON] | None = None) -> str:
+    def explain(self, agents: Sequence[JSON] | None = None) -> str:
         """Return one sentence on what is missing; `agents` is the `slaves` list of GET /slaves, where there is one."""
         if self.is_satisfied:
             return "all hosts are there"
-        known = None if agents is None else [parse_agent(each, self._role) for each in agents]
-        if known and (reason := shortage.impossible(self._demand, known, self._wants)):
+        if agents and (reason := self.is_impossible(agents)):
             return reason
+        known = None if agents is None else [parse_agent(each, self._roles) for each in agents]
+        sizes = [*self._shares, *self._wants.values(), *([self._slots] if self._slots else [])]
+        missing = sum((self._demand.size_of(each) for each in sizes), Resources())
         return shortage.waiting(
             self._demand,
             self._shares,
@@ -212,7 +233,7 @@ class GangAllocator:
             self._held_count(),
             self._seen,
             known,
-        )
+        ) + role_quota.waiting(self._quotas, self._roles, missing, len(sizes))
 
     def _held_count(self) -> int:
         """Held agents, or slots on them; while nothing is held, what the last hold had."""
@@ -228,8 +249,15 @@ class GangAllocator:
         if agent_id in self._held:
             offers = [*self._held.drop(agent_id).offers, *offers]
         hostname = offers[0].hostname
-        free = sum((each.free for each in offers[1:]), offers[0].free)
         name = agent_id if agent_id in self._wants else self._wanted.find(hostname)
+        limit = (
+            min(self._demand.slot_limit, self._slots)
+            if self._slots
+            else max((size for size, _ in self._sizes), default=0)
+        )
+        wanted = None if name is None else self._wants[name]
+        offers, others, free = in_one_role(offers, self._roles, self._demand, limit, wanted)
+        batch.decline(others, LONG_REFUSAL_SECONDS)
         if agent_id in self._hosts:
             objection = shortage.IS_HOST
         else:
@@ -243,11 +271,6 @@ class GangAllocator:
                 self._accept(Placed(agent_id, slots), hostname, offers, batch)
                 return
             objection = shortage.TOO_SMALL
-        limit = (
-            min(self._demand.slot_limit, self._slots)
-            if self._slots
-            else max((size for size, _ in self._sizes), default=0)
-        )
         capacity = 0 if objection else self._demand.slots_within(free, limit)
         if capacity >= min((size for size, _ in self._sizes), default=1):
             is_last_resort = self._eligibility.is_last_resort(agent_id)
@@ -263,7 +286,7 @@ class GangAllocator:
         """Complete the gang if that is possible now; else start or respect the hold time and the rest."""
         self._complete(batch, with_last_resort=False)
         if self._held and self._hold_until is None:
-            if now < self._rest_until and self._is_within_reach(self._given_back):
+            if now < self._rest_until and self._is_within_reach(self._still_given_back()):
                 # Something became free, and with what was given back it would do: ask for that again.
                 self._want_offers(batch, now)
             if now < self._rest_until:
@@ -312,12 +335,21 @@ class GangAllocator:
         # An even split has at most two sizes.
         return all(sum(each.count(size) for each in both) >= needed for size, needed in self._sizes)
 
+    def _still_given_back(self) -> Capacities:
+        """What was given back and is not held again: what is declined in one role comes in another at once."""
+        rest = Capacities()
+        for agent_id, capacity in self._given_back.items():
+            if agent_id not in self._held:
+                rest.add(capacity)
+        return rest
+
     def _accept(self, placed: Placed, hostname: str, offers: Sequence[Offer], batch: Batch) -> None:
         offered = [resource for each in offers for resource in each.resources]
+        role = offers[0].role
         if self._demand.exclusive:
-            resources = take_all(offered, self._role)
+            resources = take_all(offered, role)
         else:
-            resources = take(offered, self._demand.size_of(placed.slots), self._role)
+            resources = take(offered, self._demand.size_of(placed.slots), role)
         ids = tuple(each.id for each in offers)
         name = self._names.get(placed.agent_id)
         batch.accepts.append(Accept(placed.agent_id, hostname, ids, placed.slots, resources, name))
@@ -334,12 +366,12 @@ class GangAllocator:
         rest = SHORTEST_REST_SECONDS + longest * self._random()
         self._rest_until = now + rest
         self._hold_until = None
-        self._given_back = Capacities()
+        self._given_back = {}
         for agent_id in self._held:
             held = self._held.drop(agent_id)
             batch.decline(held.offers, rest)
             if not held.is_last_resort:
-                self._given_back.add(held.capacity)
+                self._given_back[agent_id] = held.capacity
 
     # -- what is missing
 
@@ -361,7 +393,7 @@ class GangAllocator:
         for agent_id in self._held:
             self._consider(agent_id, self._held.drop(agent_id).offers, batch)
         self._rest_until = now
-        self._given_back = Capacities()
+        self._given_back = {}
         earliest = self._revived_at + REVIVE_SPACING_SECONDS
         if now >= earliest:
             self._revive(batch, now)

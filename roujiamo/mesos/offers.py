@@ -5,7 +5,7 @@ that names it, never an exception from deep inside.
 """
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -38,7 +38,7 @@ class Offer:
 
 @dataclass(frozen=True, slots=True)
 class Agent:
-    """One agent of GET /slaves: `total` is what it has at all, `usable` what a task of the role may ever have of it."""
+    """One agent of GET /slaves: `total` is what it has at all, `usable` what a task of ours may ever have of it."""
 
     id: str
     hostname: str
@@ -52,18 +52,18 @@ class Agent:
 
 def parse_offer(offer: JSON, role: str = UNRESERVED) -> Offer:
     """Read one v1 Offer; `role` is supposed where the master names none (it knows no MULTI_ROLE)."""
-    return _checked(_read_offer, offer, role, "an offer")
+    return _checked(lambda value: _read_offer(value, role), offer, "an offer")
 
 
-def parse_agent(agent: JSON, role: str = UNRESERVED) -> Agent:
-    """Read one element of the `slaves` list of GET /slaves, as a framework of `role` sees it."""
-    return _checked(_read_agent, agent, role, "an agent in its /slaves")
+def parse_agent(agent: JSON, roles: Sequence[str] = (UNRESERVED,)) -> Agent:
+    """Read one element of the `slaves` list of GET /slaves, as a framework of `roles` sees it."""
+    return _checked(lambda value: _read_agent(value, roles), agent, "an agent in its /slaves")
 
 
 def maintenance_start(inverse_offer: JSON) -> float:
     """Return when the maintenance of an inverse offer's agent begins, in seconds since the epoch."""
     return _checked(
-        lambda offer, _: _seconds(offer["unavailability"]["start"]), inverse_offer, "", "an inverse offer"
+        lambda offer: _seconds(offer["unavailability"]["start"]), inverse_offer, "an inverse offer"
     )
 
 
@@ -71,9 +71,9 @@ def _seconds(time_info: JSON) -> float:
     return int(time_info["nanoseconds"]) / 1e9
 
 
-def _checked(read: Callable[[JSON, str], T], value: JSON, role: str, what: str) -> T:
+def _checked(read: Callable[[JSON], T], value: JSON, what: str) -> T:
     try:
-        return read(value, role)
+        return read(value)
     except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
         raise ProtocolError(f"the master described {what} in a way that cannot be read: {error!r}") from error
 
@@ -94,13 +94,17 @@ def _read_offer(offer: JSON, role: str) -> Offer:
     )
 
 
-def _read_agent(agent: JSON, role: str) -> Agent:
-    usable = _amounts(
-        agent["unreserved_resources"] if "unreserved_resources" in agent else agent["resources"]
-    )
-    for reserved_for, amounts in agent.get("reserved_resources", {}).items():
-        if is_for_role(reserved_for, role):
-            usable += _amounts(amounts)
+def _read_agent(agent: JSON, roles: Sequence[str]) -> Agent:
+    # A task is of one role: with several, the most that one of them can have of each kind.
+    usable = Resources()
+    for role in roles:
+        in_role = _amounts(
+            agent["unreserved_resources"] if "unreserved_resources" in agent else agent["resources"]
+        )
+        for reserved_for, amounts in agent.get("reserved_resources", {}).items():
+            if is_for_role(reserved_for, role):
+                in_role += _amounts(amounts)
+        usable = usable.largest(in_role)
     return Agent(
         id=str(agent["id"]),
         hostname=str(agent["hostname"]),

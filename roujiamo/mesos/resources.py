@@ -105,6 +105,10 @@ class Resources:
             (max(0, a[0] - b[0]), max(0, a[1] - b[1]), max(0, a[2] - b[2]), max(0, a[3] - b[3]))
         )
 
+    def largest(self, other: "Resources") -> "Resources":
+        """Return the larger of the two amounts of each kind."""
+        return Resources.from_thousandths(max(a, b) for a, b in zip(self._fixed, other._fixed, strict=True))
+
     def __mul__(self, count: int) -> "Resources":
         a = self._fixed
         return Resources.from_thousandths((a[0] * count, a[1] * count, a[2] * count, a[3] * count))

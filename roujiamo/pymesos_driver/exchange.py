@@ -22,7 +22,7 @@ from roujiamo.pymesos_driver.trouble import INTERNAL, UNREACHABLE, MasterTrouble
 # Answers to calls are empty or a sentence.
 MAX_ANSWER = 1 << 20
 # GET /slaves of ten thousand agents is some 20 MB.
-MAX_AGENTS_ANSWER = 256 << 20
+MAX_LIST_ANSWER = 256 << 20
 
 SCHEDULER_PATH = "/api/v1/scheduler"
 
@@ -55,17 +55,21 @@ class Exchange:
         return parser.status, text
 
     def get_agents(self, headers: Mapping[str, str]) -> list[Any]:
-        """Return the agents that the master knows (GET /slaves, "slaves" of the operator endpoints).
+        """Return the agents that the master knows. Raises MasterTrouble where it does not tell."""
+        return self._get_list("/slaves", "slaves", "agents", headers)
 
-        Raises MasterTrouble where it does not tell.
-        """
+    def get_roles(self, headers: Mapping[str, str]) -> list[Any]:
+        """Return the roles that the master knows, with their quotas. Raises MasterTrouble where it does not tell."""
+        return self._get_list("/master/roles", "roles", "roles", headers)
+
+    def _get_list(self, path: str, name: str, what: str, headers: Mapping[str, str]) -> list[Any]:
         parser = ResponseParser()
-        text = self._whole(self.stream("/slaves", b"", headers, parser, method="GET"), MAX_AGENTS_ANSWER)
+        text = self._whole(self.stream(path, b"", headers, parser, method="GET"), MAX_LIST_ANSWER)
         if parser.status == 200:
             with suppress(ValueError, KeyError, TypeError):
-                return list(json.loads(text)["slaves"])
+                return list(json.loads(text)[name])
         raise MasterTrouble(
-            INTERNAL, f"the master at {self.master} does not tell its agents (GET /slaves: {parser.status})"
+            INTERNAL, f"the master at {self.master} does not tell its {what} (GET {path}: {parser.status})"
         )
 
     def _whole(self, pieces: Generator[bytes, None, None], limit: int) -> str:

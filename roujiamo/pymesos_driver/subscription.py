@@ -14,6 +14,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any, Protocol
 
 from roujiamo.pymesos_driver.connection import MasterConnection
@@ -110,13 +111,23 @@ class Subscription(_Driver):
         if not 200 <= status < 300:
             raise call_refused(kind, self.address, status, text)
 
-    def agents(self, seconds: float) -> list[Any]:
-        """Return the agents that the master knows, as GET /slaves lists them. Raises MasterTrouble."""
-        exchange = self._exchange = Exchange(self.address, seconds)
+    def agents(self, seconds: float) -> dict[str, list[Any]]:
+        """Return the agents and the roles that the master knows, as its read endpoints list them.
+
+        No roles where it does not tell these, which some may not read. Raises MasterTrouble.
+        """
+        headers = scheduler_headers(self._basic_credential)
+        answer: dict[str, list[Any]] = {"roles": []}
+        deadline = time.monotonic() + seconds
         try:
-            return exchange.get_agents(scheduler_headers(self._basic_credential))
+            exchange = self._exchange = Exchange(self.address, seconds)
+            answer["agents"] = exchange.get_agents(headers)
+            with suppress(MasterTrouble):
+                exchange = self._exchange = Exchange(self.address, deadline - time.monotonic())
+                answer["roles"] = exchange.get_roles(headers)
         finally:
             self._exchange = None
+        return answer
 
     def interrupt_call(self) -> None:
         """Make a `call` that another thread waits in fail now."""

@@ -15,6 +15,7 @@ from typing import Any
 from roujiamo import dialects
 from roujiamo.errors import UsageError
 from roujiamo.mesos.constraints import parse_constraint
+from roujiamo.mesos.framework_info import parse_roles
 from roujiamo.mesos.taskinfo import parse_rlimit, parse_volume
 from roujiamo.session.network import parse_callback
 from roujiamo.session.option_values import (
@@ -280,9 +281,10 @@ OPTIONS = (
         field="role",
         flags=("--role",),
         variable="ROUJIAMO_ROLE",
-        metavar="ROLE",
+        metavar="ROLE[,ROLE]",
+        read=checked_by(parse_roles),
         group=MESOS,
-        help="role to register with",
+        help="role to register with; with several, each host is had in one of them",
     ),
     Option(
         field="user",

@@ -30,7 +30,7 @@ class SessionRequest:
     """What to allocate and how. Memory and disk in MB, times in seconds.
 
     `cpus_per_host` and `mem_per_host`, where given, take the place of what each process gets. Constraints, volumes and
-    limits are as the user writes them.
+    limits are as the user writes them, and so are roles, joined by commas.
 
     `folder` (of the session) and `owner_pid` come from the program that starts the broker; `user` "" is that program's.
 

@@ -14,21 +14,21 @@ from roujiamo.mesos.resources import Resources, sum_scalars
 ALLOCATION_INTERVAL = 1.0
 
 
-def scalars(cpus, mem):
+def scalars(cpus, mem, role="*"):
     return [
-        {"name": "cpus", "type": "SCALAR", "scalar": {"value": cpus}, "allocation_info": {"role": "*"}},
-        {"name": "mem", "type": "SCALAR", "scalar": {"value": mem}, "allocation_info": {"role": "*"}},
+        {"name": "cpus", "type": "SCALAR", "scalar": {"value": cpus}, "allocation_info": {"role": role}},
+        {"name": "mem", "type": "SCALAR", "scalar": {"value": mem}, "allocation_info": {"role": role}},
     ]
 
 
-def offer(number, agent, cpus=4.0, mem=4096.0, **more):
+def offer(number, agent, cpus=4.0, mem=4096.0, role="*", **more):
     """A v1 Offer of agent `agent`."""
     return {
         "id": {"value": f"O{number}"},
         "agent_id": {"value": f"S{agent}"},
         "hostname": f"agent{agent}",
-        "allocation_info": {"role": "*"},
-        "resources": scalars(cpus, mem),
+        "allocation_info": {"role": role},
+        "resources": scalars(cpus, mem, role),
         **more,
     }
 

@@ -21,7 +21,9 @@ GPUS = {"name": "gpus", "type": "SCALAR", "scalar": {"value": 2.0}, "allocation_
 
 
 def allocator(hosts=2, slots=4, *, role="*", hold=4.0, random=lambda: 0.5, **demand):
-    return GangAllocator(Demand(hosts, slots, **{"per_slot": PER_SLOT, **demand}), role, hold, 0.0, random)
+    return GangAllocator(
+        Demand(hosts, slots, **{"per_slot": PER_SLOT, **demand}), role.split(","), hold, 0.0, random
+    )
 
 
 def accepted(decisions):
@@ -55,6 +57,48 @@ def test_a_host_takes_what_its_slots_and_the_overhead_need_and_no_more():
     gang = allocator(1, 2, per_host=Resources(cpus=0.1, mem=64))
     (accept, _) = gang.on_offers([offer(1, 1)], 0.0)
     assert accept == Accept("S1", "agent1", ("O1",), 2, scalars(2.1, 1088.0))
+
+
+def test_each_host_is_had_in_the_role_of_its_offer():
+    """What a task of a role uses must be said to be allocated to it (mesos.proto, AllocationInfo)."""
+    gang = allocator(2, 4, role="hpc,ml")
+    decisions = gang.on_offers([offer(1, 1, role="hpc"), offer(2, 2, role="ml")], 0.0)
+    assert decisions[0] == Accept("S1", "agent1", ("O1",), 2, scalars(2.0, 1024.0, "hpc"))
+    assert decisions[1] == Accept("S2", "agent2", ("O2",), 2, scalars(2.0, 1024.0, "ml"))
+
+
+def test_of_an_agent_in_two_roles_the_one_that_does_more_is_kept():
+    """One ACCEPT is for one role; what is declined in the other comes in this one, where nobody else wants it."""
+    gang = allocator(1, 4, role="hpc,ml")
+    both = [offer(1, 1, 1.0, 1024.0, role="hpc"), offer(2, 1, 3.0, 2048.0, role="ml")]
+    assert declined(gang.on_offers(both, 0.0)) == {"O1": LONG_REFUSAL_SECONDS, "O2": LONG_REFUSAL_SECONDS}
+    gang = allocator(None, 4, role="hpc,ml")
+    assert declined(gang.on_offers(both, 0.0)) == {"O1": LONG_REFUSAL_SECONDS}
+    decisions = gang.on_offers([offer(3, 1, 1.0, 1024.0, role="ml")], 1.0)
+    assert decisions[0] == Accept("S1", "agent1", ("O2", "O3"), 4, scalars(4.0, 2048.0, "ml"))
+
+
+def test_where_roles_are_alike_the_first_named_is_taken():
+    gang = allocator(1, 1, role="hpc,ml")
+    (accept, decline, _) = gang.on_offers([offer(1, 1, role="ml"), offer(2, 1, role="hpc")], 0.0)
+    assert (accept.offer_ids, decline.offer_ids) == (("O2",), ("O1",))
+
+
+def test_a_host_asked_for_by_name_is_had_in_the_role_that_is_enough():
+    gang = GangAllocator(Demand(0, 0, PER_SLOT), ("hpc", "ml"), 4.0, 0.0, lambda: 0.5)
+    gang.add_host("agent1", 3, 0.0)
+    (accept, *_) = gang.on_offers([offer(1, 1, 2.0, role="hpc"), offer(2, 1, 3.0, role="ml")], 0.0)
+    assert accept == Accept("S1", "agent1", ("O2",), 3, scalars(3.0, 1536.0, "ml"), "agent1")
+
+
+def test_a_rest_is_not_ended_by_the_same_agent_in_another_role():
+    """Declined in one role, an agent is offered in the other at once: it is not one more."""
+    gang = allocator(2, 2, role="hpc,ml")
+    gang.on_offers([offer(1, 1, role="hpc")], 0.0)
+    given_back = declined(gang.on_tick(gang.next_deadline()))
+    assert list(given_back) == ["O1"]
+    assert list(declined(gang.on_offers([offer(2, 1, role="ml")], 3.1))) == ["O2"]
+    assert Revive() in gang.on_offers([offer(3, 2, role="ml")], 3.2)
 
 
 def test_hosts_with_more_slots_come_first_then_by_number():

@@ -13,7 +13,7 @@ SIMULATED_LIMIT = 600.0
 
 def session(name, hosts, now, seed, job_seconds=10.0, slots=None):
     demand = Demand(hosts, slots or 4 * hosts, Resources(cpus=1, mem=512))
-    allocator = GangAllocator(demand, "*", HOLD_SECONDS, now, random.Random(seed).random)
+    allocator = GangAllocator(demand, ("*",), HOLD_SECONDS, now, random.Random(seed).random)
     return Framework(name, allocator, job_seconds)
 
 

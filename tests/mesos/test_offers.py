@@ -72,9 +72,10 @@ def test_gpus_and_maintenance_are_seen():
 
 def test_an_agent_is_worth_to_a_role_what_is_unreserved_and_its_own():
     """Only so is "the largest has 5 cpus" true for the one who asks."""
-    assert parse_agent(AGENT, "hpc").usable.cpus == 5
-    assert parse_agent(AGENT, "*").usable.cpus == 3
-    assert parse_agent(AGENT, "hpc").total.cpus == 8
+    assert parse_agent(AGENT, ("hpc",)).usable.cpus == 5
+    assert parse_agent(AGENT, ("*", "hpc")).usable.cpus == 5
+    assert parse_agent(AGENT, ("*",)).usable.cpus == 3
+    assert parse_agent(AGENT, ("hpc",)).total.cpus == 8
     assert parse_agent({**AGENT, "deactivated": True}).is_active is False
 
 

@@ -132,7 +132,7 @@ def last_states(subscription, count):
 def test_a_gang_of_two_is_accepted_and_its_tasks_finish(subscription):
     """Fractions of cpus, an overhead, an environment, labels and a kill policy: all to the master's liking."""
     demand = Demand(2, 3, Resources(cpus=0.3, mem=64, disk=1), Resources(cpus=0.101, mem=32))
-    gang = GangAllocator(demand, "*", scaled(5), time.monotonic(), random.Random(1).random)
+    gang = GangAllocator(demand, ("*",), scaled(5), time.monotonic(), random.Random(1).random)
     hosts = []
     started = uuid.uuid4().hex
 
@@ -162,7 +162,7 @@ def test_a_gang_of_two_is_accepted_and_its_tasks_finish(subscription):
 def test_limits_and_arguments_are_accepted(subscription):
     """A ContainerInfo without an image, and a command without a shell."""
     demand = Demand(1, 1, Resources(cpus=0.1, mem=32))
-    gang = GangAllocator(demand, "*", scaled(5), time.monotonic(), random.Random(1).random)
+    gang = GangAllocator(demand, ("*",), scaled(5), time.monotonic(), random.Random(1).random)
 
     def task_of(accept):
         return task_info(
@@ -188,7 +188,7 @@ def test_limits_and_arguments_are_accepted(subscription):
 def test_an_exclusive_host_takes_an_idle_agent_whole(subscription):
     """All that was offered, ports included, is again named as it was offered."""
     demand = Demand(1, 1, Resources(cpus=0.1, mem=32), exclusive=True)
-    gang = GangAllocator(demand, "*", scaled(5), time.monotonic(), random.Random(1).random)
+    gang = GangAllocator(demand, ("*",), scaled(5), time.monotonic(), random.Random(1).random)
     gang.learn_agents(slaves())
     assert gang.is_impossible(slaves()) is None
     hosts = []
@@ -213,6 +213,6 @@ def test_an_exclusive_host_takes_an_idle_agent_whole(subscription):
 def test_an_impossible_request_is_told_from_the_masters_own_list():
     """The sentence's numbers are those of the agents that are really there."""
     agents = slaves()
-    gang = GangAllocator(Demand(1, 1, Resources(cpus=10_000, mem=1)), "*", 5.0, 0.0, random.random)
+    gang = GangAllocator(Demand(1, 1, Resources(cpus=10_000, mem=1)), ("*",), 5.0, 0.0, random.random)
     largest = max(each["resources"]["cpus"] for each in agents)
     assert gang.is_impossible(agents) == f"no agent has 10000 cpus; the largest has {largest:g} cpus"

@@ -30,7 +30,7 @@ def allocator(hosts, slots, **demand):
     constraints = tuple(map(parse_constraint, demand.pop("constraints", ())))
     role = demand.pop("role", "*")
     made = Demand(hosts, slots, **{"per_slot": PER_SLOT, "constraints": constraints, **demand})
-    return GangAllocator(made, role, 4.0, 0.0, lambda: 0.5)
+    return GangAllocator(made, (role,), 4.0, 0.0, lambda: 0.5)
 
 
 FOUR = agents(4, 8, 16, 16)
