@@ -14,7 +14,7 @@ sentence for the user: what failed, where (host, file, option), what to try.
     │   ├── HostUnknown             255
     │   ├── HostLost                255
     │   └── SessionGone             255
-    ├── LocalClusterError             1    the built-in cluster could not start
+    ├── LocalClusterError             1    the built-in cluster could not start, or has ended
     └── ProtocolError                 1    a peer of ours broke the wire's rules (never the user's fault)
         └── AuthenticationError       1    ... or could not prove who it is
 """
@@ -76,7 +76,7 @@ class SessionGone(RemoteCommandError):
 
 
 class LocalClusterError(RoujiamoError):
-    """The built-in cluster could not be started."""
+    """The built-in cluster could not be started, or has ended too early."""
 
 
 class ProtocolError(RoujiamoError):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+from collections.abc import Callable
 
 from roujiamo.errors import LocalClusterError, UsageError
 from roujiamo.system.programs import program_command
@@ -34,9 +35,14 @@ def agent_count(master: str, hosts: int) -> int:
 class LocalCluster:
     """A local cluster that lives as long as the session."""
 
-    def __init__(self, master: str, hosts: int) -> None:
-        """`master`: `local` or `local:N`. `hosts`: how many the session wants. Raises UsageError."""
+    def __init__(self, master: str, hosts: int, on_lost: Callable[[LocalClusterError], None]) -> None:
+        """`master`: `local` or `local:N`. `hosts`: how many the session wants. Raises UsageError.
+
+        `on_lost(error)`: it has ended by itself, so no host will come of it, and none that it had is left.
+        """
         self._agents = agent_count(master, hosts)
+        self._on_lost = on_lost
+        self._watching: asyncio.Task[None] | None = None
         self._process: asyncio.subprocess.Process | None = None
         self._owner_pipe = -1
 
@@ -71,7 +77,9 @@ class LocalCluster:
         )
         try:
             line = await asyncio.wait_for(reader.readline(), START_SECONDS)
-            return str(json.loads(line)["master"])
+            address = str(json.loads(line)["master"])
+            self._watching = asyncio.get_running_loop().create_task(self._watch(self._process))
+            return address
         except (TimeoutError, ValueError, KeyError) as error:
             await self.stop()
             raise LocalClusterError(
@@ -80,8 +88,23 @@ class LocalCluster:
         finally:
             transport.close()
 
+    @property
+    def is_lost(self) -> bool:
+        """Whether it has ended by itself."""
+        return self._process is not None and self._process.returncode is not None
+
+    async def _watch(self, process: asyncio.subprocess.Process) -> None:
+        await process.wait()
+        self._on_lost(
+            LocalClusterError(
+                "the local cluster of this run has ended before the run did: its master or its keeper was killed"
+            )
+        )
+
     async def stop(self) -> None:
         """End it with all its tasks."""
+        if self._watching is not None:
+            self._watching.cancel()
         if self._process is None:
             return
         os.close(self._owner_pipe)

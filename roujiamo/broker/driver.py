@@ -132,9 +132,17 @@ class Driver:
         self._process = None
         await self.start()
 
-    async def teardown(self) -> bool:
-        """End the framework and the process; return whether the master confirmed it."""
+    async def teardown(self, *, is_master_gone: bool = False) -> bool:
+        """End the framework and the process; return whether the master confirmed it.
+
+        `is_master_gone`: it and all it knew have ended, so there is nothing to wait for.
+        """
         self._ending = True
+        if is_master_gone and self._process is not None:
+            with contextlib.suppress(ProcessLookupError):
+                self._process.kill()
+            await self._process.wait()
+            return False
         status = await self._teardown()
         if status < 0 and not self._is_taken_away and "id" in self._settings["framework"]:
             # Somebody killed it: its successor takes the framework over by its id, and ends it.

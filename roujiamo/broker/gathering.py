@@ -89,7 +89,9 @@ class Gathering:
         request = self._request
         master = request.master
         if master == "local" or master.startswith("local:"):
-            self._cluster = LocalCluster(master, request.nodes or len(request.slots_by_host))
+            self._cluster = LocalCluster(
+                master, request.nodes or len(request.slots_by_host), on_lost=self._end
+            )
             self._notify({"event": "progress", "phase": "cluster", "text": "starting a local cluster"})
             master = await self._cluster.start()
         self._notify(
@@ -149,7 +151,8 @@ class Gathering:
         if self._driver is None:
             return True, ""
         # Nothing can have been launched before there was a port to call back to.
-        confirmed = await self._driver.teardown() or not self._proxies.targets
+        is_master_gone = self._cluster is not None and self._cluster.is_lost
+        confirmed = await self._driver.teardown(is_master_gone=is_master_gone) or not self._proxies.targets
         return confirmed, self._driver.removal
 
     async def stop_cluster(self) -> bool:

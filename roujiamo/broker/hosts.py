@@ -278,6 +278,11 @@ class Host:
             ],
         }
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether a remote command runs here."""
+        return any(route.state != CLOSED for route in self._routes.values())
+
     def lose(self, sentence: str, remedy: str = "") -> None:
         """The host is gone: every command that runs there, or that was asked for from there, ends."""
         if self.state == LOST:

@@ -2,8 +2,9 @@
 
 The owner (run, alloc, the first shim of a launcher) starts it in a process session of its own, so the terminal's Ctrl-C
 and Ctrl-Z do not reach it, and hands it one end of a socket pair. The first line there is the request; after that the
-broker writes events, one JSON object a line, and reads {"request": "end"}. The session ends when the owner asks, when
-the connection ends, when the owner's process does, or at SIGTERM.
+broker writes events, one JSON object a line, and reads {"request": "end"} (with "settle": once the remote commands
+have ended). The session ends when the owner asks, when the connection ends, when the owner's process does, or at
+SIGTERM.
 
 An on-demand session's owner is an MPI launcher, which did not start the broker and knows nothing of it: the connection
 is for its start alone, and its end no end of the session.
@@ -32,6 +33,7 @@ log = logging.getLogger(__name__)
 
 REQUEST_SECONDS = 30.0
 MAX_REQUEST = 8 << 20
+TOLD_TO_END = "somebody has told the session's broker to end (SIGTERM), and the session with it"
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -89,7 +91,7 @@ async def _run(
 ) -> RoujiamoError | None:
     loop = asyncio.get_running_loop()
     session = Session(request, folder, notify)
-    loop.add_signal_handler(signal.SIGTERM, session.end)
+    loop.add_signal_handler(signal.SIGTERM, session.end, RoujiamoError(TOLD_TO_END))
     owner = Owner(request.owner_pid, request.owner_start, session.end)
     listener = None if request.is_on_demand else loop.create_task(_listen(reader, session))
     try:
@@ -110,6 +112,8 @@ async def _listen(reader: asyncio.StreamReader, session: Session) -> None:
                 log.warning("a request that is no JSON")
                 continue
             if isinstance(request, dict) and request.get("request") == "end":
+                if request.get("settle"):
+                    await session.settle()
                 break
     except (OSError, ValueError) as error:
         log.info("the owner's connection is lost: %s", error)

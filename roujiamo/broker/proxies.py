@@ -124,7 +124,8 @@ class Proxies:
     def _on_proved(self, host: Host, responder: Responder, transport: asyncio.Transport, told: int) -> bool:
         host.last_heard = self._loop.time()
         if responder.kind == FIRST_CONTACT:
-            if host.token is None:
+            # A session that is ending waits for the proxies that it has told; this one would only now begin.
+            if host.token is None or self._is_ending():
                 return False
             host.token = None
             host.state = CONTACTED
@@ -143,6 +144,8 @@ class Proxies:
         if previous is not None:
             previous.abort()
         host.link.resume(responder.send_key, responder.receive_key, responder.peer_received)
+        if self._is_ending():
+            host.send_frame(frames.GOODBYE, 0, b"the session ended")
         host.flush()
         log.info("%s is back", host.name)
         return True

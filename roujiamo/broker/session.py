@@ -43,6 +43,8 @@ from roujiamo.system.runtime_folder import SessionFolder
 log = logging.getLogger(__name__)
 
 FIRST_COMMAND_SECONDS = 3.0
+SETTLE_SECONDS = 2.0
+SETTLE_LOOKS = 100
 
 Notify = Callable[[dict[str, Any]], None]
 
@@ -132,6 +134,14 @@ class Session:
         """Ask for the end, because of `failure` or because all is done."""
         if not self._ending.done():
             self._ending.set_result(failure)
+
+    async def settle(self) -> None:
+        """Wait until every remote command has told how it ended; not long for one that goes on."""
+        for _ in range(SETTLE_LOOKS):
+            if self._ending.done() or not any(host.is_busy for host in self.hosts.values()):
+                return
+            await asyncio.sleep(SETTLE_SECONDS / SETTLE_LOOKS)
+        log.info("remote commands still run after %g s; the session ends all the same", SETTLE_SECONDS)
 
     async def _close(self, reason: str) -> None:
         """Say goodbye to the proxies, tear the framework down, leave nothing."""

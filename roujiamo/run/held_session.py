@@ -62,6 +62,7 @@ class HeldSession:
         self.is_unused = False
         self.causes: list[str] = []
         self.moments: list[Moment] = [Moment(_begun_at(), timeline.BEGUN)]
+        self._is_closing = False
         self._is_closed = False
         self.stop_signals = 0
         self._waiting = waiting
@@ -133,6 +134,9 @@ class HeldSession:
                     "the master did not confirm the end of the framework; it removes it by itself within "
                     f"{self.request.failover_timeout_seconds:g} s (--failover-timeout)",
                 )
+            if not self._is_closing:
+                # Not asked for by us: the reason has been told, or there is none but this.
+                return bool(self.losses) or self._lose(BROKER_GONE)
         return False
 
     def take_stop_signal(self, came: SignalCame) -> None:
@@ -160,10 +164,11 @@ class HeldSession:
                 self.remedies.append(f"{sentence}; {remedy}")
         return True
 
-    def close(self) -> None:
-        """End the session and wait until nothing is left of it."""
+    def close(self, *, settle: bool = False) -> None:
+        """End the session and wait until nothing is left; with `settle` its daemons may end by themselves first."""
         self._progress.clear()
-        self._client.end()
+        self._is_closing = True
+        self._client.end(settle=settle)
         deadline = time.monotonic() + CLOSE_SECONDS
         while not self._is_broker_gone:
             happening = self._waiting.next(deadline)

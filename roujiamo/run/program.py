@@ -41,11 +41,14 @@ def run(options: RunOptions) -> int:
         )
     with Waiting() as waiting:
         session = HeldSession(options.request, waiting, progress)
+        status = -1
         try:
             session.wait_until_ready()
             status, stray = _run_launcher(options, launcher, session, waiting, progress)
         finally:
-            session.close()
+            # What a success is worth, its daemons' ends tell: Open MPI 4 says 0 too where it lost its way to them
+            # (orte/mca/errmgr/default_hnp, NO_PATH_TO_TARGET), and they fail a moment later.
+            session.close(settle=status == 0)
             if options.launch.timeline is not None:
                 title = f"{options.request.name}: mpiexec over {len(session.ready.get('hosts', ()))} hosts"
                 trouble = write_timeline(options.launch.timeline, session.moments, "mpiexec", title)

@@ -51,6 +51,8 @@ SIOCOUTQ = 0x5411
 
 # A second INT or TERM within this time means now; and so long may the session leave the first one unread.
 INSISTENCE_SECONDS = 2.0
+# A daemon ends a moment after its launcher, with a status that says whether it was told to.
+LINGER_SECONDS = 1.0
 _INT = SIGNAL_NUMBERS[b"INT"]
 _TERM = SIGNAL_NUMBERS[b"TERM"]
 _STATUS_OF_PIPE = 128 + SIGNAL_NUMBERS[b"PIPE"]
@@ -90,6 +92,7 @@ class Relay:
         self._open_deadline = 0.0
         self._urged_at = 0.0
         self._urge_deadline = 0.0
+        self._linger_deadline = 0.0
         self._poll = select.poll()
         self._watched = {}  # type: dict[int, int]
         self._handlers = {
@@ -168,6 +171,8 @@ class Relay:
             deadlines.append(self._open_deadline)
         if self._urge_deadline:
             deadlines.append(self._urge_deadline)
+        if self._linger_deadline:
+            deadlines.append(self._linger_deadline)
         now = time.monotonic()
         if self._launcher is not None and self._launcher.descriptor < 0:
             deadlines.append(now + POLL_SECONDS)
@@ -183,6 +188,8 @@ class Relay:
                 "the host was not ready within %g seconds; set ROUJIAMO_TIMEOUT to wait longer"
                 % self._timeout_seconds
             )
+        if self._linger_deadline and time.monotonic() >= self._linger_deadline:
+            raise Stopped(_FAILURE)
         if self._urge_deadline and time.monotonic() >= self._urge_deadline:
             self._urge_deadline = 0.0
             if self._is_connected and (self._outgoing or self._has_unread()):
@@ -193,8 +200,14 @@ class Relay:
     # What happens
 
     def _on_launcher(self, _events: int) -> None:
+        """A launcher may end a moment before the daemon that it has told to end; one that does not end is ended."""
         self._note("the launcher that started this command has ended")
-        raise Stopped(_FAILURE)
+        if self._channel.state != OPEN_STATE:
+            raise Stopped(_FAILURE)
+        assert self._launcher is not None
+        self._watch(self._launcher.descriptor, 0)
+        self._launcher = None
+        self._linger_deadline = time.monotonic() + LINGER_SECONDS
 
     def _on_signals(self, _events: int) -> None:
         for number in self._signals.take():

@@ -8,6 +8,7 @@ for as long as that lives, so what a killed broker left is recognised and swept 
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import re
@@ -28,6 +29,8 @@ _ABANDONED_SECONDS = 60.0
 # A broker's last steps, and a sweep, are short.
 _TAKE_OVER_SECONDS = 10.0
 _PAUSE_SECONDS = 0.02
+# Open MPI's mpiexec ends 1 to 3 s after its daemons.
+_WRITER_SECONDS = 6.0
 SOCKET = "socket"
 # Read by `roujiamo.shim.election`.
 TIMEOUT = "timeout"
@@ -110,7 +113,7 @@ class SessionFolder:
                 return False
             for entry in self.path.iterdir():
                 if entry not in (fresh, self.path / LOCK):
-                    entry.unlink()
+                    _remove_entry(entry)
             os.rename(fresh, self.path / LOCK)
             return True
         finally:
@@ -126,13 +129,40 @@ class SessionFolder:
         (self.path / TIMEOUT).write_text(f"{seconds:g}", encoding="ascii")
 
     def remove(self) -> None:
-        """Remove the folder with all that is in it, and the one around it if it was the last; let the lock go."""
-        shutil.rmtree(self.path, ignore_errors=True)
+        """Remove the folder with all that is in it, and the one around it if it was the last; let the lock go.
+
+        A launcher whose parent was killed may still be writing to the temporary folder in it, for as long as it takes
+        to see that its daemons are gone. Blocks until then, but not for ever.
+        """
+        deadline = time.monotonic() + _WRITER_SECONDS
+        while not self._try_remove() and time.monotonic() < deadline:
+            time.sleep(_PAUSE_SECONDS)
         # One that the user has named is the user's.
         if self.path.parent.name.startswith("roujiamo"):
             with contextlib.suppress(OSError):
                 self.path.parent.rmdir()
         os.close(self._lock)
+
+    def _try_remove(self) -> bool:
+        """Return whether that is all that can be done. The lock goes last: what is left with it is swept later."""
+        try:
+            for entry in self.path.iterdir():
+                if entry.name != LOCK:
+                    _remove_entry(entry)
+            (self.path / LOCK).unlink(missing_ok=True)
+            self.path.rmdir()
+        except OSError as error:
+            # Somebody has removed or made an entry meanwhile.
+            return error.errno not in (errno.ENOENT, errno.ENOTEMPTY) or not self.path.exists()
+        return True
+
+
+def _remove_entry(entry: Path) -> None:
+    """Raises OSError."""
+    if entry.is_dir() and not entry.is_symlink():
+        shutil.rmtree(entry)
+    else:
+        entry.unlink()
 
 
 def existing_sessions() -> list[Path]:

@@ -56,10 +56,10 @@ class SessionClient:
         self.pid = self._process.pid
         self.control.sendall(request.to_json().encode() + b"\n")
 
-    def end(self) -> None:
-        """Ask the broker to end the session."""
+    def end(self, *, settle: bool = False) -> None:
+        """Ask the broker to end the session; with `settle` once the remote commands have told how they ended."""
         with contextlib.suppress(OSError):
-            self.control.sendall(json.dumps({"request": "end"}).encode() + b"\n")
+            self.control.sendall(json.dumps({"request": "end", "settle": settle}).encode() + b"\n")
 
     def wait(self, seconds: float) -> int:
         """Return the broker's exit status, once it has ended. Raises TimeoutExpired (subprocess)."""

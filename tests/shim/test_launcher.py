@@ -50,6 +50,21 @@ def test_the_shim_ends_with_its_launcher(server: str, tmp_path: Path, name: str)
         assert launcher.errors() == ""
 
 
+def test_a_command_that_ends_just_after_its_launcher_says_how(server: str, tmp_path: Path) -> None:
+    """A daemon that fails because its launcher has left tells what the launcher's own success is worth."""
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    argv = [*parent_called("mpiexec", tmp_path), RSH, "host", f"echo ready; read x <{fifo}; exit 3"]
+    with running(argv, ready="ready", environment=environment_of(server)) as launcher:
+        shim = int(launcher.output().split("shim ")[1].split()[0])
+        launcher.process.kill()
+        launcher.wait()
+        fifo.write_text("\n")
+        # An orphan comes to the tests' own process (prctl(2), PR_SET_CHILD_SUBREAPER).
+        _, status = os.waitpid(shim, 0)
+        assert os.waitstatus_to_exitcode(status) == 3
+
+
 def test_it_ends_while_it_still_waits_for_its_host(server: str, tmp_path: Path) -> None:
     """mpiexec is most often cancelled when nothing seems to happen."""
     argv = [*parent_called("mpiexec", tmp_path), RSH, "-v", "silent", "true"]

@@ -10,6 +10,7 @@ import pytest
 
 from roujiamo.errors import RoujiamoError
 from roujiamo.system.runtime_folder import SessionFolder, check_socket_path, runtime_folder, sweep
+from tests.support import running, until
 
 
 @pytest.fixture
@@ -141,3 +142,18 @@ def test_a_sweep_spares_a_session_that_is_being_started(chosen: Path) -> None:
     os.close(place)
     sweep(chosen)
     assert not folder.exists()
+
+
+def test_an_end_outlasts_a_launcher_that_still_writes(chosen: Path) -> None:
+    """An mpiexec whose parent was killed fills its temporary folder until it notices; nothing of that may stay."""
+    chosen.mkdir(mode=0o700)
+    session = SessionFolder(chosen / "1-00000000")
+    temporary = session.path / "tmp"
+    temporary.mkdir()
+    write = 'n=0; while : > "$1/$n"; do n=$((n + 1)); done'
+    with running(["sh", "-c", write, "sh", temporary]) as writer:
+        until((temporary / "200").exists, 10, "the launcher's files")
+        session.remove()
+        assert not session.path.exists()
+        # Its folder is gone.
+        assert writer.wait() != 0
