@@ -1,30 +1,58 @@
-"""`python -m tests.faults [--part K/N]`: the whole fault matrix, one line a cell, and its counts at the end."""
+"""`python -m tests.faults [--jobs N] [--sample N --seed S]`: the fault matrix, one line a cell, and its counts.
+
+Without --sample it is the whole of it. Cells are named by their number in the table, from 1 on: `--cell K` plays one.
+"""
 
 from __future__ import annotations
 
 import argparse
+import random
+import time
 
-from tests.faults.job import adopt_orphans
-from tests.faults.matrix import cells, play
+from tests.faults.job import Site
+from tests.faults.matrix import ABSENT, cells, play
+from tests.faults.workers import FAILED, play_all, work
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.faults", description=__doc__)
+    parser.add_argument("--jobs", type=int, default=2, help="so many at once")
     parser.add_argument("--part", default="1/1", help="play every N-th cell, from the K-th on")
-    first, _, step = parser.parse_args().part.partition("/")
-    adopt_orphans()
-    failed = played = absent = 0
-    for cell in cells()[int(first) - 1 :: int(step)]:
-        try:
-            outcome = play(cell)
-        except AssertionError as error:
-            outcome = f"FAILED {error}"
-            failed += 1
-        played += 1
-        absent += outcome == "absent"
-        print(f"{cell.victim} | {cell.phase} | {cell.fault} | {outcome}", flush=True)
-    print(f"{played} cells, {absent} without their victim, {failed} failed")
-    return 1 if failed else 0
+    parser.add_argument("--cell", type=int, action="append", help="play this one; again for more")
+    parser.add_argument("--sample", type=int, metavar="N", help="play N cells, drawn by --seed")
+    parser.add_argument("--seed", default="1")
+    parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.worker:
+        work(play_number, None)
+        return 0
+    first, _, step = options.part.partition("/")
+    numbers = options.cell or list(range(int(first), len(cells()) + 1, int(step)))
+    if options.sample is not None:
+        numbers = random.Random(options.seed).sample(numbers, options.sample)
+        print(f"seed {options.seed}, {len(numbers)} of {len(cells())} cells", flush=True)
+    begun = time.monotonic()
+    lines = []
+    for line in play_all(["-m", "tests.faults"], numbers, options.jobs):
+        lines.append(line)
+        print(line, flush=True)
+    failed = sum(FAILED in line for line in lines)
+    absent = sum(line.endswith(ABSENT) for line in lines)
+    print(
+        f"{len(lines)} of {len(cells())} cells in {time.monotonic() - begun:.0f} s: "
+        f"{absent} without their victim, {failed} failed"
+    )
+    return 1 if failed or len(lines) != len(numbers) else 0
 
 
-raise SystemExit(main())
+def play_number(number: int, site: Site) -> str:
+    """Play the cell of that number."""
+    cell = cells()[number - 1]
+    try:
+        return f"{cell.name}: {play(cell, site)}"
+    except AssertionError as error:
+        raise AssertionError(f"{cell.name}: {error}") from None
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

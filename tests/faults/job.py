@@ -1,7 +1,7 @@
-"""A small job under fault: its parts by name, its phases, and what must hold when it is over.
+"""A small job under fault: its phases, what may be done to it, and what must hold when it is over.
 
 Imported by the fault matrix and by the chaos run. The job is two ranks on two hosts under Open MPI; they say `started`,
-wait for a file, say `done` and end. Every process of it is a descendant of this one (a subreaper, prctl(2)).
+wait for a file, say `done` and end.
 """
 
 from __future__ import annotations
@@ -14,11 +14,14 @@ import signal
 import subprocess
 import tempfile
 import time
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
-from roujiamo.system.runtime_folder import sweep
-from tests.support import children_of, is_alive, mpi_environment, open_mpis, scaled, until
+from tests.faults.leftovers import all_left, reap
+from tests.faults.parts import MARKER, Parts, own_children
+from tests.support import is_alive, mpi_environment, open_mpis, scaled, until
 
 ROOT = Path(__file__).resolve().parents[2]
 PR_SET_CHILD_SUBREAPER = 36
@@ -32,14 +35,36 @@ OFFERS, TASKS, CALLBACKS, DAEMONS, RANKS, FINISHING = (
     "finishing",
 )
 PHASES = (OFFERS, TASKS, CALLBACKS, DAEMONS, RANKS, FINISHING)
-VICTIMS = ("wrapper", "broker", "driver", "mpiexec", "shim", "proxy", "daemon", "rank", "agent", "master")
+# A job that is to wait for offers wants more hosts than there are, for so long.
+NO_OFFERS_SECONDS = 3.0
 # Stopped for so long, then continued.
 STOP_SECONDS = 0.7
 # Unhurt ranks are let go after this.
-WATCH_SECONDS = 1.5
+WATCH_SECONDS = 1.0
+PHASE_SECONDS = 40.0
 # No run may take longer, whatever happens to it.
 LIMIT_SECONDS = 60.0
 LEFT_SECONDS = 20.0
+
+
+class Site(NamedTuple):
+    """Where a job runs: MASTER as the user gives it, and what is known about that cluster.
+
+    `is_shared`: others use it at the same time; `is_near`: its tasks are descendants of this process.
+    """
+
+    master: str
+    is_shared: bool = False
+    is_near: bool = True
+
+    @property
+    def address(self) -> str | None:
+        """The master's, where the cluster outlives the job."""
+        return None if self.master.startswith("local") else self.master
+
+
+# A cluster of the job's own.
+OWN = Site("local:2")
 
 
 def adopt_orphans() -> None:
@@ -50,10 +75,11 @@ def adopt_orphans() -> None:
 class Job:
     """One run of the job; `inflict` does harm to it."""
 
-    def __init__(self, folder: Path, process: subprocess.Popen[bytes], known: set[int]) -> None:
+    def __init__(self, folder: Path, process: subprocess.Popen[bytes], parts: Parts, site: Site) -> None:
         self.folder = folder
         self.process = process
-        self._known = known
+        self._parts = parts
+        self._site = site
         self._held: list[int] = []
 
     def said(self, name: str) -> str:
@@ -62,24 +88,7 @@ class Job:
 
     def parts(self) -> dict[str, list[int]]:
         """The pids of the living parts, by the names of VICTIMS."""
-        found: dict[str, list[int]] = {victim: [] for victim in VICTIMS}
-        executors = set()
-        for pid in sorted(children_of(os.getpid()) - self._known):
-            with contextlib.suppress(OSError):
-                if not is_alive(pid):
-                    continue
-                words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-                comm = Path(f"/proc/{pid}/comm").read_text().strip()
-                victim = _part(words, comm)
-                if victim == "executor":
-                    executors.add(pid)
-                elif victim is not None:
-                    found[victim].append(pid)
-        if is_alive(self.process.pid):
-            found["wrapper"] = [self.process.pid]
-        for executor in executors:
-            found["proxy"] += [pid for pid in _own_children(executor) if is_alive(pid)]
-        return found
+        return self._parts.living()
 
     def reach(self, phase: str) -> None:
         """Wait for a phase; AssertionError where it does not come. A job that waits for offers must want too many."""
@@ -87,30 +96,35 @@ class Job:
         def is_there() -> bool:
             if self.process.poll() is not None:
                 raise AssertionError(f"ended before {phase}: {self.said('err')}")
+            if phase == RANKS:
+                return self.said("out").count("started") == 2
             parts = self.parts()
             if phase == OFFERS:
-                return bool(parts["driver"] and parts["agent"])
+                return bool(parts["driver"]) and (self._site.address is not None or bool(parts["agent"]))
             if phase == TASKS:
                 return bool(parts["proxy"])
             if phase == CALLBACKS:
                 return self._hold_one(parts["proxy"])
-            if phase == DAEMONS:
-                return bool(parts["shim"] and parts["daemon"])
-            if phase == RANKS:
-                return self.said("out").count("started") == 2
-            return not parts["mpiexec"]
+            return bool(parts["shim"] and parts["daemon"])
 
-        if phase == FINISHING:
-            self.reach(RANKS)
-            self.let_go()
-        until(is_there, 40, phase)
+        if phase != FINISHING:
+            until(is_there, PHASE_SECONDS, phase)
+            return
+        self.reach(RANKS)
+        launchers = self.parts()["mpiexec"]
+        self.let_go()
+        deadline = time.monotonic() + scaled(PHASE_SECONDS)
+        # It is over soon after.
+        while any(map(is_alive, launchers)):
+            assert time.monotonic() < deadline, "mpiexec does not end"
+            time.sleep(0.002)
 
     def _hold_one(self, proxies: list[int]) -> bool:
         """Stop the first task that is seen; true when another one has called back (its init has a worker)."""
         if proxies and not self._held:
             os.kill(proxies[0], signal.SIGSTOP)
             self._held = [proxies[0]]
-        return any(_own_children(pid) for pid in proxies if pid not in self._held)
+        return any(own_children(pid) for pid in proxies if pid not in self._held)
 
     def inflict(self, victim: str, fault: str) -> bool:
         """Send `fault` (a signal's name, STOP is followed by CONT) to a part; False where there is none."""
@@ -122,10 +136,15 @@ class Job:
             if fault == "STOP":
                 time.sleep(STOP_SECONDS)
                 os.kill(pids[-1], signal.SIGCONT)
+        self.go_on()
+        return True
+
+    def go_on(self) -> None:
+        """Let the task go on that was stopped while the others called back."""
         for pid in self._held:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGCONT)
-        return True
+        self._held = []
 
     def let_go(self) -> None:
         """Let the ranks end."""
@@ -133,6 +152,7 @@ class Job:
 
     def finish(self) -> int:
         """Wait for the end, letting unhurt ranks go; AssertionError where the run hangs. The status is a shell's."""
+        self.go_on()
         with contextlib.suppress(subprocess.TimeoutExpired):
             self.process.wait(WATCH_SECONDS)
         self.let_go()
@@ -143,87 +163,52 @@ class Job:
         return status if status >= 0 else 128 - status
 
     def assert_nothing_left(self) -> None:
-        """No process, and after the sweep that the next start would do, no socket, file or folder."""
+        """No process, socket, file or folder; on a master that goes on no framework, task or offer."""
         deadline = time.monotonic() + scaled(LEFT_SECONDS)
-        while left := [pid for pid in children_of(os.getpid()) - self._known if not _reap(pid)]:
-            if time.monotonic() > deadline:
-                told = [f"{pid} {Path(f'/proc/{pid}/cmdline').read_bytes()[:200]!r}" for pid in left]
-                raise AssertionError(f"left behind: {told}")
+        name = f"roujiamo {self.folder.name}"
+        while left := list(
+            all_left(self._parts, self.folder, self._site.address, name, is_alone=not self._site.is_shared)
+        ):
+            assert time.monotonic() < deadline, f"left behind: {'; '.join(left)}"
             time.sleep(0.05)
-        for folder in self.folder.glob("tmp/roujiamo-*"):
-            sweep(folder)
-            with contextlib.suppress(OSError):
-                folder.rmdir()
-        files = [str(path.relative_to(self.folder)) for path in (self.folder / "tmp").rglob("*")]
-        assert not files, f"left behind: {files}"
-        assert str(self.folder) not in Path("/proc/net/unix").read_text(), "a socket is left"
 
     def end(self) -> None:
         """End all of it, whatever state it is in."""
         for _ in range(3):
-            for pid in children_of(os.getpid()) - self._known:
+            for pid in self._parts.descendants() | {pid for pids in self.parts().values() for pid in pids}:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
+            if not self._parts.descendants():
+                break
             time.sleep(0.05)
         self.process.wait()
-        for pid in children_of(os.getpid()) - self._known:
-            _reap(pid)
+        for pid in self._parts.descendants():
+            reap(pid)
 
 
 @contextlib.contextmanager
-def job(master: str = "local:2", nodes: int = 2, timeout_seconds: float = 25) -> Iterator[Job]:
-    """A started job, ended and removed at the end."""
+def job(site: Site, phase: str) -> Iterator[Job]:
+    """A started job that comes through that phase, ended and removed at the end."""
     mpi = open_mpis()[0]
-    known = children_of(os.getpid())
     # A unix socket's address must fit.
     folder = Path(tempfile.mkdtemp(prefix="rj-"))
     (folder / "tmp").mkdir()
+    mark = uuid.uuid4().hex
+    nodes, timeout_seconds = ("9", NO_OFFERS_SECONDS) if phase == OFFERS else ("2", 25.0)
     program = f"echo started; until test -e {folder}/go; do sleep 0.1; done; echo done"
-    line = [ROOT / "bin" / "ompirun.sh", "-N", str(nodes), "-n", str(nodes), "-c", "0.5", "-m", "32"]
-    line += ["--timeout", f"{timeout_seconds:g}", master, "sh", "-c", program]
+    line = [ROOT / "bin" / "ompirun.sh", "--name", folder.name, "-N", nodes, "-n", nodes, "-c", "0.5"]
+    line += ["-m", "32", "--timeout", f"{timeout_seconds:g}", "--env", f"{MARKER}={mark}"]
+    line += [site.master, "sh", "-c", program]
     environment = {**os.environ, **mpi_environment(), "TMPDIR": str(folder / "tmp"), "XDG_RUNTIME_DIR": ""}
-    environment["ROUJIAMO_MPIEXEC"] = mpi.mpiexec
+    environment |= {"ROUJIAMO_MPIEXEC": mpi.mpiexec, MARKER: mark}
+    parts = Parts(mark, folder / "tmp", is_near=site.is_near)
     with (folder / "out").open("wb") as out, (folder / "err").open("wb") as err:
         process = subprocess.Popen(
             line, stdin=subprocess.DEVNULL, stdout=out, stderr=err, env=environment, cwd=folder
         )
-    started = Job(folder, process, known)
+    started = Job(folder, process, parts, site)
     try:
         yield started
     finally:
         started.end()
         shutil.rmtree(folder, ignore_errors=True)
-
-
-def _part(words: list[bytes], comm: str) -> str | None:
-    name = os.path.basename(words[0])
-    if name in (b"orted", b"prted"):
-        return "daemon"
-    if name in (b"mpiexec", b"orterun", b"prterun"):
-        return "mpiexec"
-    if b"roujiamo.broker" in words:
-        return "broker"
-    if b"roujiamo.driver" in words:
-        return "driver"
-    if b"roujiamo.local" in words:
-        return "agent" if comm.startswith("agent") else comm if comm in ("master", "executor") else None
-    if any(word.endswith(b"/shim/__main__.py") for word in words):
-        return "shim"
-    if words[:2] == [b"sh", b"-c"] and b"echo started;" in words[2]:
-        return "rank"
-    return None
-
-
-def _own_children(pid: int) -> list[int]:
-    with contextlib.suppress(OSError):
-        return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-    return []
-
-
-def _reap(pid: int) -> bool:
-    """Whether a process is gone; an orphan of ours that has ended is reaped."""
-    if is_alive(pid):
-        return False
-    with contextlib.suppress(ChildProcessError):
-        os.waitpid(pid, os.WNOHANG)
-    return True
