@@ -102,14 +102,15 @@ def test_a_driver_that_is_killed_at_the_end_is_followed_by_one_that_tears_down(
 
 
 def test_sigterm_ends_the_broker_and_with_it_the_session(folder: Path) -> None:
-    """A system that shuts down sends it; the program that starts a broker may have it blocked."""
+    """A system that shuts down sends it; the program that starts a broker may have it blocked. The owner is told."""
     blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
     try:
         with session_with(folder) as session:
             session.wait_until_ready()
             os.kill(session.client.pid, signal.SIGTERM)
+            assert "(SIGTERM)" in session.next("failed")["message"]
             assert session.next("closed")["clean"]
-            assert session.client.wait(scaled(10)) == 0
+            assert session.client.wait(scaled(10)) == 1
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
 
