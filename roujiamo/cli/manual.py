@@ -17,8 +17,8 @@ allocates hosts, runs mpiexec over them with itself as the rsh agent, and cleans
 MPI, and nothing of roujiamo."""
 _LICENCE = "MIT."
 _LINE = 80
-# Every command has it; nobody looks it up here.
-_HELP = "--help"
+# Every command has them; nobody looks them up here.
+_EVERYWHERE = ("--help", "--version")
 
 
 def manual(programs: Sequence[Command], topics: Mapping[str, str]) -> str:
@@ -44,11 +44,20 @@ def manual(programs: Sequence[Command], topics: Mapping[str, str]) -> str:
         for flag in _session_flags(full):
             if flag.group == group:
                 lines += _flag(flag)
-    lines += [".SH ENVIRONMENT"]
+    lines += [".SH EXAMPLES", ".nf"]
+    lines += [
+        _text(line.strip()) for line in main.epilog.partition("examples:\n")[2].split("\n\n")[0].splitlines()
+    ]
+    lines += [".fi", ".SH ENVIRONMENT"]
     lines += _paragraph(
         "Each option of a session has a variable, in brackets behind its description: it says what the option "
         "says, where the command line does not. An empty one says nothing. One of an option that may be given "
         "again holds its values as words of a shell."
+    )
+    lines += [".SH FILES", ".TP", ".I ~/.config/roujiamo/roujiamo.toml, /etc/roujiamo/roujiamo.toml"]
+    lines += _paragraph(
+        "What is the same for every run: the options' long names as keys. The first goes before the second, and "
+        "both come after the environment; ROUJIAMO_CONFIG names another file in place of both."
     )
     lines += [".SH SEE ALSO"]
     lines += _paragraph("mpiexec(1), ssh(1). The documents are in the package:")
@@ -59,7 +68,7 @@ def manual(programs: Sequence[Command], topics: Mapping[str, str]) -> str:
 
 
 def _synopsis(command: Command) -> str:
-    usage = " ".join(command.usage.split()).replace(" [-h]", "")
+    usage = " ".join(command.usage.split()).replace(" [-h]", "").replace(" [-V]", "")
     if len(usage) <= _LINE:
         return usage
     # What argparse has made of dozens of options; they have their own section.
@@ -67,7 +76,7 @@ def _synopsis(command: Command) -> str:
 
 
 def _session_flags(full: Command) -> list[Flag]:
-    return [flag for flag in full.flags if flag.is_shown and flag.names[-1] != _HELP]
+    return [flag for flag in full.flags if flag.is_shown and flag.names[-1] not in _EVERYWHERE]
 
 
 def _names(commands: Sequence[Command], full: Command) -> str:
@@ -84,7 +93,11 @@ def _command(command: Command, full: Command) -> Iterator[str]:
     yield f'.SS "{_text(command.name)}"'
     yield from _paragraph(command.description or command.summary)
     shared = _session_flags(full) if _shares(command, full) else []
-    own = [flag for flag in command.flags if flag not in shared and flag.is_shown and flag.names[-1] != _HELP]
+    own = [
+        flag
+        for flag in command.flags
+        if flag not in shared and flag.is_shown and flag.names[-1] not in _EVERYWHERE
+    ]
     for operand in command.operands:
         if operand.help:
             yield from _operand(operand)

@@ -7,6 +7,7 @@ folders; other users' and other machines' sessions are the Mesos master's to sho
 from __future__ import annotations
 
 import json
+import re
 import sys
 import time
 from collections.abc import Iterable, Sequence
@@ -19,7 +20,11 @@ from roujiamo.status.usage import usage_of
 from roujiamo.system.sessions import ask, end, session_paths
 
 NO_SESSION = "you have no session on this machine"
-_HEADINGS = ("SESSION", "NAME", "STATE", "HOSTS", "SLOTS", "FOR", "MASTER")
+# As Open MPI writes it: NAME=VALUE ; export NAME ; …
+_SETTINGS = re.compile(r"^(?:(?:\w+=[^\s;]*|export \w+) ?; ?)+")
+# So that a line of ours fits 80 columns.
+_SHOWN_CHARACTERS = 68
+HEADINGS = ("SESSION", "NAME", "STATE", "HOSTS", "SLOTS", "FOR", "MASTER")
 
 
 def choose(wanted: Sequence[str]) -> list[tuple[Path, dict[str, Any]]]:
@@ -78,7 +83,7 @@ def status(wanted: Sequence[str], *, as_json: bool) -> int:
 
 
 def _table(sessions: Sequence[dict[str, Any]], now: float) -> list[str]:
-    rows = [_HEADINGS]
+    rows = [HEADINGS]
     for session in sessions:
         live = [host for host in session["hosts"] if host["state"] != "lost"]
         slots = sum(host["slots"] for host in live)
@@ -94,7 +99,7 @@ def _table(sessions: Sequence[dict[str, Any]], now: float) -> list[str]:
                 session["master"],
             )
         )
-    widths = [max(len(row[column]) for row in rows) for column in range(len(_HEADINGS))]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(HEADINGS))]
     lines = [_aligned(rows[0], widths)]
     for row, session in zip(rows[1:], sessions, strict=True):
         lines.append(_aligned(row, widths))
@@ -115,11 +120,13 @@ def _host_lines(host: dict[str, Any], now: float) -> list[str]:
         line += f", {used['processes']} processes, {used['mem']:.0f} MB, {used['cpu_seconds']:.1f} s of cpu"
     if host["loss"]:
         line += f" ({host['loss']})"
-    shown = [
-        f"  {duration(now - each['since'])}  {' '.join(each['command'].split())[:100]}"
-        for each in host["commands"]
-    ]
+    shown = [f"  {duration(now - each['since'])}  {_shown(each['command'])}" for each in host["commands"]]
     return [line, *shown]
+
+
+def _shown(command: str) -> str:
+    """Return a remote command's program and first arguments; launchers put what they set before it."""
+    return _SETTINGS.sub("", " ".join(command.split()))[:_SHOWN_CHARACTERS]
 
 
 def duration(seconds: float) -> str:

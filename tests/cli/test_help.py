@@ -125,7 +125,7 @@ def test_the_man_page_has_every_command_option_and_variable(man_page: str) -> No
     for command in everything()[1:]:
         assert f'.SS "{command.name}"' in plain
         for flag in command.flags:
-            if flag.is_shown and flag.names[-1] != "--help":
+            if flag.is_shown and flag.names[-1] not in ("--help", "--version"):
                 assert all(rf"\fB{name}\fR" in plain for name in flag.names), flag
     assert all(f"[${option.variable}]" in plain for option in OPTIONS)
     assert all(f"roujiamo help {topic}" in plain for topic in topics())
