@@ -129,14 +129,14 @@ class Host:
 
     # Frames to the proxy.
 
-    def send_frame(self, frame_type: int, channel: int, payload: bytes = b"") -> None:
+    def send_frame(self, frame_type: int, channel: int, *payload: bytes) -> None:
         """Queue a frame for the proxy; all that one turn of the loop queues travels in one batch."""
         if frame_type == frames.CLOSE:
             # Whoever ends a command from the opener's side says so here.
             self._end_command(channel)
         if self.link is None:
             return
-        self.link.send_frame(frame_type, channel, payload)
+        self.link.send_frame(frame_type, channel, *payload)
         if not self._flush_scheduled:
             self._flush_scheduled = True
             asyncio.get_running_loop().call_soon(self.flush)

@@ -51,13 +51,21 @@ class Proxies:
         self._request = request
         self._hosts = hosts
         self._is_ending = is_ending
-        self._unlocks_memory = unlocks_memory
         self._moments = moments
         self._loop = asyncio.get_running_loop()
+        self._connected: set[Host] = set()
         self._all_gone = asyncio.Event()
         self._by_identity: dict[tuple[int, bytes], Host] = {}
-        self._modules = carried_modules()
-        self._welcome_for(b"")
+        self._welcome = build_welcome(
+            carried_modules(),
+            request.environment,
+            {
+                "reconnect_grace_seconds": request.reconnect_grace_seconds,
+                "silence_seconds": request.keepalive_seconds,
+                "unlocks_memory": unlocks_memory,
+            },
+            request.prefix,
+        )
         self._port = CallBackPort(
             find_secret=self._find_secret,
             find_host=lambda responder: self._by_identity[(responder.kind, responder.identity)],
@@ -99,13 +107,14 @@ class Proxies:
             if host.transport is not None:
                 host.send_frame(frames.GOODBYE, 0, reason.encode("utf-8", "replace")[:400])
                 host.flush()
-        if any(host.transport for host in self._hosts.values()):
+        if self._connected:
             with contextlib.suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(self._all_gone.wait(), GOODBYE_SECONDS)
 
-    def note_departure(self) -> None:
-        """Once the session is ending: note when the last proxy has gone."""
-        if self._is_ending() and not any(host.transport for host in self._hosts.values()):
+    def note_departure(self, host: Host) -> None:
+        """The host's proxy is connected no more; once the session is ending, the last one is waited for."""
+        self._connected.discard(host)
+        if self._is_ending() and not self._connected:
             self._all_gone.set()
 
     def close(self) -> None:
@@ -133,7 +142,8 @@ class Proxies:
             host.callback_address = str(transport.get_extra_info("sockname")[0])
             host.link = Link(responder.send_key, responder.receive_key)
             host.transport = transport
-            host.send_frame(frames.WELCOME, 0, self._welcome_for(host.resume))
+            self._connected.add(host)
+            host.send_frame(frames.WELCOME, 0, self._welcome, host.resume)
             host.flush()
             return True
         if host.link is None or host.link.received != told:
@@ -141,6 +151,7 @@ class Proxies:
             return False
         host.epoch = responder.epoch
         previous, host.transport = host.transport, transport
+        self._connected.add(host)
         if previous is not None:
             previous.abort()
         host.link.resume(responder.send_key, responder.receive_key, responder.peer_received)
@@ -150,25 +161,11 @@ class Proxies:
         log.info("%s is back", host.name)
         return True
 
-    def _welcome_for(self, resume: bytes) -> bytes:
-        """Raises UsageError where the user's environment is too large."""
-        return build_welcome(
-            self._modules,
-            self._request.environment,
-            resume,
-            {
-                "reconnect_grace_seconds": self._request.reconnect_grace_seconds,
-                "silence_seconds": self._request.keepalive_seconds,
-                "unlocks_memory": self._unlocks_memory,
-            },
-            self._request.prefix,
-        )
-
     def _on_disconnected(self, host: Host) -> None:
         host.transport = None
         if self._is_ending():
             self._moments.of_host(host, timeline.ENDED)
-        self.note_departure()
+        self.note_departure(host)
         if self._is_ending() or host.state == LOST:
             return
         if host.state == CONTACTED:

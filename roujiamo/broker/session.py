@@ -91,6 +91,9 @@ class Session:
         self._aliases = aliases()
         self._shims = ShimSocket(self._open_route, self._answer)
         self._is_ready = False
+        # Kept as they change: to look through all hosts at each one's call-back, or command, would be quadratic.
+        self._awaited: set[Host] = set()
+        self._indices: tuple[HostIndex[Host], HostIndex[Host]] | None = None
         self._commands = 0
         self._first_command = asyncio.Event()
         self._started_at = time.time()
@@ -181,19 +184,20 @@ class Session:
         host.alias = next(self._aliases)
         host.offer_ids = tuple(launch.decision.offer_ids)
         self.hosts[host.task_id] = host
+        self._awaited.add(host)
+        self._indices = None
         self._proxies.expect(host)
         return host
 
     def _on_host_ready(self, host: Host) -> None:
         log.info("host %s is ready: %s", host.name, host.facts)
         self._moments.of_host(host, timeline.READY)
-        ready = [other for other in self.hosts.values() if other.state == READY]
+        self._awaited.discard(host)
         self._notify({"event": "progress", "phase": "callback", "text": f"{host.name} is ready"})
         if self._named is not None:
             self._named.on_ready(host)
             return
-        live = [other for other in self.hosts.values() if other.state != LOST]
-        if not self._is_ready and self._gathering.is_satisfied and len(ready) == len(live):
+        if not self._is_ready and self._gathering.is_satisfied and not self._awaited:
             self._is_ready = True
             self._moments.of_session(timeline.HOSTS_READY)
             self._notify(
@@ -211,15 +215,18 @@ class Session:
                             "facts": other.facts,
                             "callback_address": other.callback_address,
                         }
-                        for other in ready
+                        for other in self.hosts.values()
+                        if other.state == READY
                     ],
                 }
             )
 
     def _on_host_lost(self, host: Host, sentence: str) -> None:
         self._moments.of_host(host, timeline.ENDED)
+        self._awaited.discard(host)
+        self._indices = None
+        self._proxies.note_departure(host)
         if self._ending.done():
-            self._proxies.note_departure()
             return
         self._gathering.end_task(host)
         if self._is_ready or (host.was_ready and self._named is not None):
@@ -295,13 +302,16 @@ class Session:
 
     def _find_host(self, wanted: str) -> Host:
         """Raises HostUnknown."""
-        living = [host for host in self.hosts.values() if host.state != LOST]
-        lost = [host for host in self.hosts.values() if host.state == LOST]
+        if self._indices is None:
+            living = [host for host in self.hosts.values() if host.state != LOST]
+            lost = [host for host in self.hosts.values() if host.state == LOST]
+            self._indices = _index(living or lost), _index(lost)
+        first, second = self._indices
         try:
-            return _find_host(living or lost, wanted)
+            return first.find(wanted)
         except HostUnknown:
             with contextlib.suppress(HostUnknown):
-                return _find_host(lost, wanted)
+                return second.find(wanted)
             raise
 
     def _answer(self, request: dict[str, Any]) -> dict[str, Any]:
@@ -326,9 +336,7 @@ class Session:
         return {"error": f"no request {request.get('request')!r}"}
 
 
-def _find_host(hosts: Iterable[Host], wanted: str) -> Host:
-    """Raises HostUnknown."""
+def _index(hosts: Iterable[Host]) -> HostIndex[Host]:
     # An agent's last host counts: the ones before have failed.
     by_agent = {host.agent_id: host for host in hosts}
-    names = {agent_id: HostName(host.name, (host.alias, agent_id)) for agent_id, host in by_agent.items()}
-    return by_agent[HostIndex(names).find(wanted)]
+    return HostIndex({host: HostName(host.name, (host.alias, host.agent_id)) for host in by_agent.values()})

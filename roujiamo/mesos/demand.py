@@ -46,7 +46,7 @@ class Demand:
         if not (self.per_slot.cpus or self.per_host.cpus) or not (self.per_slot.mem or self.per_host.mem):
             raise UsageError("a host needs some cpus and some memory: neither can be 0")
 
-    @property
+    @cached_property
     def wants_gpus(self) -> bool:
         """False: agents with GPUs are left to those who need them."""
         return bool(self.per_slot.gpus or self.per_host.gpus)
@@ -56,7 +56,7 @@ class Demand:
         """True where the number of hosts is left open."""
         return self.hosts is None
 
-    @property
+    @cached_property
     def slot_limit(self) -> int:
         """The most slots that one host of the gang may get."""
         if self.hosts is None:

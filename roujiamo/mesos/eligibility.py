@@ -43,16 +43,19 @@ class Eligibility:
         """Return why the agent of these offers, `free` in all, cannot be a host, or ""."""
         offer, demand = offers[0], self._demand
         known = self._known.get(offer.agent_id)
-        if self._failures[offer.agent_id] >= MAX_FAILURES:
+        if self._failures and self._failures[offer.agent_id] >= MAX_FAILURES:
             return shortage.FAILED
         if self._excluded.find(offer.hostname):
             return shortage.EXCLUDED
         if demand.only_hosts and not self._only.find(offer.hostname):
             return shortage.NOT_NAMED
-        if any(each.is_in_maintenance for each in offers):
-            return shortage.MAINTENANCE
+        for each in offers:
+            if each.is_in_maintenance:
+                return shortage.MAINTENANCE
+            if each.has_gpus and not demand.wants_gpus:
+                return shortage.HAS_GPUS
         # An agent whose GPUs are all in use offers none, and yet is a GPU agent: /slaves tells.
-        if not demand.wants_gpus and (any(each.has_gpus for each in offers) or (known and known.total.gpus)):
+        if known is not None and known.total.gpus and not demand.wants_gpus:
             return shortage.HAS_GPUS
         if unmet := self._matcher.first_unmet(offer.hostname, offer.attributes):
             return shortage.UNMET + unmet.text

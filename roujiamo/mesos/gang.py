@@ -250,11 +250,7 @@ class GangAllocator:
             offers = [*self._held.drop(agent_id).offers, *offers]
         hostname = offers[0].hostname
         name = agent_id if agent_id in self._wants else self._wanted.find(hostname)
-        limit = (
-            min(self._demand.slot_limit, self._slots)
-            if self._slots
-            else max((size for size, _ in self._sizes), default=0)
-        )
+        limit = min(self._demand.slot_limit, self._slots) if self._slots else self._largest_share
         wanted = None if name is None else self._wants[name]
         offers, others, free = in_one_role(offers, self._roles, self._demand, limit, wanted)
         batch.decline(others, LONG_REFUSAL_SECONDS)
@@ -272,7 +268,7 @@ class GangAllocator:
                 return
             objection = shortage.TOO_SMALL
         capacity = 0 if objection else self._demand.slots_within(free, limit)
-        if capacity >= min((size for size, _ in self._sizes), default=1):
+        if capacity >= self._smallest_share:
             is_last_resort = self._eligibility.is_last_resort(agent_id)
             self._held.keep(HeldAgent(agent_id, hostname, tuple(offers), free, capacity, is_last_resort))
         else:
@@ -378,6 +374,9 @@ class GangAllocator:
     def _miss_shares(self, shares: list[int]) -> None:
         self._shares = shares
         self._sizes = [(size, sum(share >= size for share in shares)) for size in set(shares)]
+        # Asked for each agent: 0 and 1 where it is slots that are missing, or nothing.
+        self._largest_share = max(shares, default=0)
+        self._smallest_share = min(shares, default=1)
 
     def _want(self, name: str, slots: int) -> None:
         if name not in self._wants:

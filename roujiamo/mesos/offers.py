@@ -89,9 +89,13 @@ def _read_offer(offer: JSON, role: str) -> Offer:
         attributes=_offer_attributes(offer.get("attributes", ())),
         resources=resources,
         free=sum_scalars(resources, role),
-        has_gpus=any(each["name"] == "gpus" and each["scalar"]["value"] > 0 for each in resources),
+        has_gpus=_has_gpus(resources),
         is_in_maintenance="unavailability" in offer,
     )
+
+
+def _has_gpus(resources: Iterable[JSON]) -> bool:
+    return any(each["name"] == "gpus" and each["scalar"]["value"] > 0 for each in resources)
 
 
 def _read_agent(agent: JSON, roles: Sequence[str]) -> Agent:
@@ -141,7 +145,7 @@ def _offer_attributes(attributes: Iterable[JSON]) -> Attributes:
         else:
             continue
         name = attribute["name"]
-        found[name] = (*found.get(name, ()), value)
+        found[name] = (*found[name], value) if name in found else (value,)
     return found
 
 

@@ -19,9 +19,12 @@ from roujiamo.errors import UsageError
 JSON = dict[str, Any]
 
 SCALARS = ("cpus", "mem", "disk", "gpus")
+_PLACES = {name: place for place, name in enumerate(SCALARS)}
 UNRESERVED = "*"
 
 _NOT_PLAIN = frozenset(("revocable", "shared", "disk", "provider_id"))
+# A resource with none of these keys anybody may use.
+_MARKS = _NOT_PLAIN | {"reservations", "role"}
 
 _UNITS = {
     "cpus": ("cpu", "cpus"),
@@ -100,6 +103,8 @@ class Resources:
         return Resources.from_thousandths((a[0] + b[0], a[1] + b[1], a[2] + b[2], a[3] + b[3]))
 
     def __sub__(self, other: "Resources") -> "Resources":
+        if not any(other._fixed):
+            return self
         a, b = self._fixed, other._fixed
         return Resources.from_thousandths(
             (max(0, a[0] - b[0]), max(0, a[1] - b[1]), max(0, a[2] - b[2]), max(0, a[3] - b[3]))
@@ -164,16 +169,18 @@ def is_plain(resource: Mapping[str, Any]) -> bool:
 
 
 def _is_usable(resource: Mapping[str, Any], role: str) -> bool:
-    return is_plain(resource) and is_for_role(reservation_role(resource), role)
+    return _MARKS.isdisjoint(resource) or (
+        is_plain(resource) and is_for_role(reservation_role(resource), role)
+    )
 
 
 def sum_scalars(resources: Iterable[Mapping[str, Any]], role: str) -> Resources:
     """Return the amounts of the four scalars that a task of `role` can use of these resources."""
     totals = [0, 0, 0, 0]
     for resource in resources:
-        name = resource["name"]
-        if name in SCALARS and "scalar" in resource and _is_usable(resource, role):
-            totals[SCALARS.index(name)] += to_fixed(resource["scalar"]["value"])
+        place = _PLACES.get(resource["name"])
+        if place is not None and "scalar" in resource and _is_usable(resource, role):
+            totals[place] += to_fixed(resource["scalar"]["value"])
     return Resources.from_thousandths(totals)
 
 

@@ -19,6 +19,8 @@ def in_one_role(
     It is to have up to `limit` slots of the gang, or exactly `wanted` where a host was asked for by its name. Where it
     is all the same, the role that stands first in `roles` is taken.
     """
+    if len(offers) == 1:
+        return list(offers), [], offers[0].free
     by_role: dict[str, list[Offer]] = {}
     for each in offers:
         by_role.setdefault(each.role, []).append(each)

@@ -282,7 +282,11 @@ def _check_size(command: JSON, environment: Mapping[str, str]) -> None:
 
 def _is_unicode(text: str) -> bool:
     """False for text from os.environ or argv that was not UTF-8: JSON cannot hold it."""
-    return not any("\ud800" <= character <= "\udfff" for character in text)
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _json_size(value: object) -> int:

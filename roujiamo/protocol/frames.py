@@ -28,7 +28,9 @@ EXIT_SIGNAL = 10  # fields: a signal's name without SIG, b"1" where a core was d
 CLOSE = 11  # empty, or fields: exit status (decimal), sentence
 
 # The connection between proxy and broker (channel 0).
-WELCOME = 32  # zlib-compressed JSON: the proxy's code, environment, resume credential, settings
+WELCOME = (
+    32  # zlib-compressed JSON: the proxy's code, environment, settings; then the resume credential, 32 bytes
+)
 PING = 33  # empty
 PONG = 34  # empty
 ACK = 35  # u64: so many batches have arrived

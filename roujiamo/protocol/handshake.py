@@ -43,8 +43,14 @@ PROOF_SIZE = MAC_SIZE
 _MAGIC = b"RJM"
 
 
+# In one call of C, where there is one (Python 3.7): a quarter of the time, and a call-back takes eight of them.
+_digest = getattr(hmac, "digest", None)
+
+
 def mac(secret: bytes, *parts: bytes) -> bytes:
     """Return HMAC-SHA256 of the parts in a row, 32 bytes."""
+    if _digest is not None:
+        return bytes(_digest(secret, b"".join(parts), "sha256"))
     return hmac.new(secret, b"".join(parts), hashlib.sha256).digest()
 
 

@@ -14,10 +14,19 @@ that both sides exchange in the handshake and in ACK frames go on over all conne
 import hashlib
 import hmac
 from _struct import Struct
-from collections import deque
 
 from roujiamo.errors import AuthenticationError, ProtocolError
-from roujiamo.protocol.frames import ACK, MAX_PAYLOAD, PING, PONG, Decoder, encode, pack_u64, unpack_u64
+from roujiamo.protocol.frames import (
+    ACK,
+    HEADER,
+    MAX_PAYLOAD,
+    PING,
+    PONG,
+    Decoder,
+    encode,
+    pack_u64,
+    unpack_u64,
+)
 
 TAG_SIZE = 16
 # HMAC has a fixed cost; at 64 KiB and more it is the bytes that count.
@@ -27,6 +36,9 @@ MAX_UNACKNOWLEDGED = 4 << 20
 ACKNOWLEDGE_EVERY = 256 << 10
 # One frame may be larger than a batch should be, but no batch holds more than that one.
 MAX_BATCH_LENGTH = TAG_SIZE + MAX_BATCH + MAX_PAYLOAD + 64
+
+# A payload of this size and more is not copied behind its header.
+_LARGE = 4096
 
 _LENGTH = Struct("!I")
 _NUMBER = Struct("!Q")
@@ -60,11 +72,14 @@ class Link:
 
     def __init__(self, send_key: bytes, receive_key: bytes) -> None:
         """`send_key`, `receive_key`: the keys that the handshake gave, 32 bytes each."""
-        self._out = deque()  # type: deque[bytes]
+        # Lists, which are empty most of the time: a deque has room for 64 even then, and a broker has 10,000 links.
+        # Whole frames wait, and whole batches are kept, as the pieces that they were given in: a WELCOME's code is the
+        # same object for all hosts.
+        self._out = []  # type: list[tuple[bytes, ...]]
         self._out_bytes = 0
         self._urgent = []  # type: list[bytes]
-        self._replay = deque()  # type: deque[bytes]
-        self._unacknowledged = deque()  # type: deque[bytes]
+        self._replay = []  # type: list[tuple[bytes, ...]]
+        self._unacknowledged = []  # type: list[tuple[bytes, ...]]
         self._sent = 0
         self._unreported = 0
         self._decoder = Decoder()
@@ -80,14 +95,19 @@ class Link:
         self._buffer = bytearray()
         self._failure = None  # type: ProtocolError | None
 
-    def send_frame(self, frame_type: int, channel: int, payload: bytes = b"") -> None:
-        """Queue one frame."""
-        self.send_encoded(encode(frame_type, channel, payload))
+    def send_frame(self, frame_type: int, channel: int, *payload: bytes) -> None:
+        """Queue one frame; its payload may come in pieces."""
+        size = sum(map(len, payload))
+        if size < _LARGE:
+            self.send_encoded(encode(frame_type, channel, b"".join(payload)))
+        else:
+            self._out.append((HEADER.pack(frame_type, channel, size), *payload))
+            self._out_bytes += HEADER.size + size
 
     def send_encoded(self, frames: bytes) -> None:
         """Queue whole frames that are encoded already (what `Channel.data_to_send` returns)."""
         if frames:
-            self._out.append(frames)
+            self._out.append((frames,))
             self._out_bytes += len(frames)
 
     def acknowledge(self) -> None:
@@ -103,36 +123,48 @@ class Link:
 
     def data_to_send(self) -> bytes:
         """Return the sealed batches that may be written now. Call again after `receive_data`: an ACK frees more."""
-        sealed = []
-        while self._replay:
-            sealed.append(self._seal(self._replay.popleft()))
+        sealed = []  # type: list[bytes]
+        if self._replay:
+            for batch in self._replay:
+                self._seal(batch, sealed)
+            self._replay = []
         if self._urgent:
             # Never held back: two sides that both wait for an ACK would wait for ever.
-            sealed.append(self._seal(self._keep(b"".join(self._urgent))))
-            self._urgent.clear()
-        while self._out and self.unacknowledged < MAX_UNACKNOWLEDGED:
-            size = 0
-            batch = []  # type: list[bytes]
-            while self._out and (not batch or size + len(self._out[0]) <= MAX_BATCH):
-                frames = self._out.popleft()
-                size += len(frames)
-                batch.append(frames)
-            self._out_bytes -= size
-            sealed.append(self._seal(self._keep(b"".join(batch))))
+            self._keep(tuple(self._urgent), sealed)
+            self._urgent = []
+        if self._out:
+            taken = 0
+            while taken < len(self._out) and self.unacknowledged < MAX_UNACKNOWLEDGED:
+                size = 0
+                pieces = []  # type: list[bytes]
+                while taken < len(self._out):
+                    following = sum(map(len, self._out[taken]))
+                    if pieces and size + following > MAX_BATCH:
+                        break
+                    size += following
+                    pieces += self._out[taken]
+                    taken += 1
+                self._out_bytes -= size
+                self._keep(tuple(pieces), sealed)
+            del self._out[:taken]
         return b"".join(sealed)
 
-    def _keep(self, batch: bytes) -> bytes:
+    def _keep(self, batch: "tuple[bytes, ...]", sealed: "list[bytes]") -> None:
+        """Seal a batch for the first time, and keep it until the peer has it."""
         self._unacknowledged.append(batch)
-        self.unacknowledged += len(batch)
+        self.unacknowledged += sum(map(len, batch))
         self._sent += 1
-        return batch
+        self._seal(batch, sealed)
 
-    def _seal(self, batch: bytes) -> bytes:
+    def _seal(self, batch: "tuple[bytes, ...]", sealed: "list[bytes]") -> None:
         tag = self._send_mac.copy()
         tag.update(_NUMBER.pack(self._sent_number))
-        tag.update(batch)
+        for piece in batch:
+            tag.update(piece)
         self._sent_number += 1
-        return b"".join((_LENGTH.pack(TAG_SIZE + len(batch)), tag.digest()[:TAG_SIZE], batch))
+        sealed.append(_LENGTH.pack(TAG_SIZE + sum(map(len, batch))))
+        sealed.append(tag.digest()[:TAG_SIZE])
+        sealed += batch
 
     def receive_data(self, data: "bytes | memoryview") -> "list[tuple[int, int, bytes]]":
         """Take bytes of the connection; return the frames of the batches they complete.
@@ -208,8 +240,10 @@ class Link:
         first = self._sent - len(self._unacknowledged)
         if not first <= peer_received <= self._sent:
             raise ProtocolError("the peer says it has %d batches of %d" % (peer_received, self._sent))
-        for _ in range(peer_received - first):
-            self.unacknowledged -= len(self._unacknowledged.popleft())
+        count = peer_received - first
+        for batch in self._unacknowledged[:count]:
+            self.unacknowledged -= sum(map(len, batch))
+        del self._unacknowledged[:count]
 
     def resume(self, send_key: bytes, receive_key: bytes, peer_received: int) -> None:
         """Go on over a new connection, with its keys. `peer_received`: the peer's count in the handshake.
@@ -220,4 +254,4 @@ class Link:
         self._start_connection(send_key, receive_key)
         self._decoder = Decoder()
         self._unreported = 0
-        self._replay = deque(self._unacknowledged)
+        self._replay = list(self._unacknowledged)

@@ -113,11 +113,13 @@ class Worker:
         (frame_type, _, payload), *more = self.broker.receive_first(batch)
         if frame_type != frames.WELCOME:
             raise SessionEnded("the broker sent no welcome", 1)
-        welcome = json.loads(zlib.decompress(payload).decode())
+        # The credential stands behind the compressed text, which is the same for all hosts.
+        unpacker = zlib.decompressobj()
+        welcome = json.loads(unpacker.decompress(payload).decode())
         self.settings = Settings(welcome["settings"])
         if self.settings.unlocks_memory:
             _unlock_memory()
-        self.broker.configure(bytes.fromhex(welcome["resume"]), self.settings)
+        self.broker.configure(unpacker.unused_data, self.settings)
         self._environment = environment.command_environment(
             environment.task_environment(),
             welcome["environment"],

@@ -11,6 +11,7 @@ import random
 import time
 import uuid
 
+from roujiamo.broker.program import collect_rarely
 from roujiamo.mesos.constraints import parse_constraint
 from roujiamo.mesos.gang import Accept, Demand, GangAllocator
 from roujiamo.mesos.master import accepting
@@ -43,6 +44,7 @@ def gang(small: bool) -> Result:
 
 
 def _gang_seconds(agents: int) -> float:
+    collect_rarely()
     offers = [offer(number) for number in range(agents)]
     constraints = tuple(
         parse_constraint(text)

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from roujiamo.broker.hosts import READY
-from roujiamo.broker.program import _raise_descriptor_limit
+from roujiamo.broker.program import collect_rarely, raise_descriptor_limit
 from roujiamo.broker.session import Session
 from roujiamo.session.request import SessionRequest
 from roujiamo.system.runtime_folder import SessionFolder
@@ -36,7 +36,7 @@ class NoDriver:
 async def serve(hosts: int, folder: Path) -> None:
     """Launch, listen, answer."""
     request = SessionRequest(master="127.0.0.1:5050", nodes=hosts, name="bench", folder=str(folder))
-    session = Session(request, SessionFolder(folder), lambda event: None)
+    session = Session(request, SessionFolder(folder), json.dumps)
     gathering = session._gathering
     gathering._driver = NoDriver()  # type: ignore[assignment]
     await session._shims.listen(session._folder.socket)
@@ -74,7 +74,8 @@ async def serve(hosts: int, folder: Path) -> None:
 
 def main() -> None:
     """Serve until stdin ends."""
-    _raise_descriptor_limit()
+    raise_descriptor_limit()
+    collect_rarely()
     with tempfile.TemporaryDirectory(prefix="rj-broker-") as folder:
         asyncio.run(serve(int(sys.argv[1]), Path(folder) / "session"))
 

@@ -95,7 +95,7 @@ class Broker:
     def __init__(self, settings: Mapping[str, object], environment: Mapping[str, str]) -> None:
         self.token = os.urandom(32)
         self.resume = os.urandom(32)
-        self.welcome = build_welcome(modules(), environment, self.resume, settings)
+        self.welcome = build_welcome(modules(), environment, settings) + self.resume
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.listener.setblocking(False)
         self.connection: socket.socket | None = None

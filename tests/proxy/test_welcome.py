@@ -37,11 +37,10 @@ def test_what_an_agent_runs_is_carried_and_nothing_else() -> None:
 def test_the_welcome_holds_what_it_was_given() -> None:
     """Bytes that are no UTF-8 travel as Python reads them from an environment."""
     environment = {"NAME": "value", "ODD": b"\xff".decode("utf-8", "surrogateescape")}
-    payload = build_welcome({"a.b": "c"}, environment, b"\x01" * 32, {"kill_grace_seconds": 3}, "/opt/mpi")
+    payload = build_welcome({"a.b": "c"}, environment, {"kill_grace_seconds": 3}, "/opt/mpi")
     assert json.loads(zlib.decompress(payload)) == {
         "modules": {"a.b": "c"},
         "environment": environment,
-        "resume": "01" * 32,
         "settings": {"kill_grace_seconds": 3},
         "prefix": "/opt/mpi",
     }
@@ -53,4 +52,4 @@ def test_an_environment_that_no_frame_holds_is_the_users_mistake() -> None:
         with pytest.raises(
             UsageError, match=f"environment for the remote commands has {len(value) + 1} bytes"
         ):
-            build_welcome({}, {"A": value}, bytes(32), {})
+            build_welcome({}, {"A": value}, {})
