@@ -58,7 +58,7 @@ def _gang_seconds(agents: int) -> float:
         )
     )
     demand = Demand(agents // 2, agents, Resources(cpus=1, mem=512), constraints=constraints)
-    allocator = GangAllocator(demand, "*", 3.0, 0.0, random.Random(1).random)
+    allocator = GangAllocator(demand, ("*",), 3.0, 0.0, random.Random(1).random)
     gc.collect()
     begun = time.process_time()
     decisions = allocator.on_offers(offers, 1.0)
