@@ -9,7 +9,6 @@ import gc
 import json
 import random
 import time
-import uuid
 
 from roujiamo.broker.program import collect_rarely
 from roujiamo.mesos.constraints import parse_constraint
@@ -18,12 +17,12 @@ from roujiamo.mesos.master import accepting
 from roujiamo.mesos.master import agents as agent_calls
 from roujiamo.mesos.master import frameworks as framework_calls
 from roujiamo.mesos.master.messages import parse_call
-from roujiamo.mesos.master.quantities import Quantities
-from roujiamo.mesos.master.state import Event, MasterState, Settings
+from roujiamo.mesos.master.state import Event, MasterState
 from roujiamo.mesos.recordio import encode
 from roujiamo.mesos.resources import Resources
 from tests.bench.figures import Result
 from tests.bench.offers import offer
+from tests.mesos.master.replay import add_agent, make_master
 
 TIMES_LINEAR = 1.5
 
@@ -84,13 +83,9 @@ def master(small: bool) -> Result:
 
 
 def _master(agents: int) -> tuple[MasterState, str]:
-    state = MasterState(
-        Settings(), ("127.0.0.1", 5050), 0.0, lambda: str(uuid.uuid4()), random.Random(1).shuffle
-    )
-    total = Quantities({"cpus": 16_000, "mem": 65_536_000, "disk": 10**9, "ports": ((31_000, 32_000),)})
+    state = make_master(now=0.0)
     for number in range(agents):
-        attributes = offer(number)["attributes"]
-        agent_calls.add(state, f"node{number}", ("127.0.0.1", 5051), total, attributes, 0.0)
+        add_agent(state, f"node{number}.example.com", 0.0)
     info = {"user": "root", "name": "bench", "roles": ["*"], "capabilities": [{"type": "MULTI_ROLE"}]}
     stream = framework_calls.subscribe(state, {"framework_info": info}, None, 0.0)
     return state, state.streams[stream]
