@@ -124,6 +124,16 @@ def test_the_installed_rsh_agent_says_that_there_is_no_session(installed: Path, 
     assert len(answer.stderr.splitlines()) == 1
 
 
+def test_the_documents_are_in_the_package(wheel: Path, installed: Path, tmp_path: Path) -> None:
+    """All of them, for `roujiamo help`; and the pictures beside them."""
+    names = set(zipfile.ZipFile(wheel).namelist())
+    pages = [path for path in (ROOT / "roujiamo" / "docs").iterdir() if path.suffix in (".md", ".svg")]
+    assert {f"roujiamo/docs/{path.name}" for path in pages} <= names
+    answer = run(["roujiamo", "help", "getting-started"], env=environment(installed), cwd=tmp_path)
+    assert answer.returncode == 0, answer.stderr
+    assert answer.stdout == (ROOT / "roujiamo" / "docs" / "getting-started.md").read_text()
+
+
 def test_the_installed_package_needs_no_file_of_the_clone(installed: Path, tmp_path: Path) -> None:
     """Everything that is read at run time is in the wheel: here, the code that a task is sent."""
     program = "import roujiamo, roujiamo.proxy.welcome as w; print(roujiamo.__file__); print(len(w.carried_modules()))"

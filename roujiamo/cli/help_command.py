@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -75,6 +76,10 @@ def show(
             text = parsers[options.topic].format_help()
     else:
         text = _page(options.topic, [*parsers, *topics()])
+        if sys.stdout.isatty():
+            from roujiamo.cli.markdown import for_terminal
+
+            text = for_terminal(text, shutil.get_terminal_size().columns)
     from roujiamo.cli.pager import page
 
     page(text, sys.stdout)

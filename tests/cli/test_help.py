@@ -16,6 +16,7 @@ import pytest
 from roujiamo.cli import programs
 from roujiamo.cli.grammar import Command
 from roujiamo.cli.help_command import topics
+from roujiamo.cli.markdown import for_terminal
 from roujiamo.session.options import OPTIONS
 from tests.support import until
 
@@ -98,14 +99,15 @@ def test_on_a_terminal_a_page_is_shown_by_the_users_pager(tmp_path: Path) -> Non
             stderr=far_end,
             timeout=60,
             cwd=ROOT,
-            env={**os.environ, "TERM": "xterm", "PAGER": f"{pager} {seen}"},
+            env={**os.environ, "TERM": "xterm", "COLUMNS": "80", "PAGER": f"{pager} {seen}"},
         )
     finally:
         os.close(far_end)
         os.close(terminal)
     assert shown.returncode == 0
     until(seen.exists)
-    assert seen.read_text() == (DOCS / "faults.md").read_text()
+    page = (DOCS / "faults.md").read_text()
+    assert seen.read_text() == for_terminal(page, 80)
 
 
 @pytest.fixture(scope="module")
