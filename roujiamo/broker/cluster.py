@@ -81,9 +81,12 @@ class LocalCluster:
             self._watching = asyncio.get_running_loop().create_task(self._watch(self._process))
             return address
         except (TimeoutError, ValueError, KeyError) as error:
+            what = f"did not start within {START_SECONDS:.0f} s"
+            if not isinstance(error, TimeoutError):
+                what = "ended before it had started"
             await self.stop()
             raise LocalClusterError(
-                f"the local cluster did not start within {START_SECONDS:.0f} s; `roujiamo local` by itself shows why"
+                f"the local cluster {what}; `roujiamo local` by itself shows why"
             ) from error
         finally:
             transport.close()

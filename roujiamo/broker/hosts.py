@@ -29,6 +29,8 @@ CONTACTED = "contacted"
 READY = "ready"
 LOST = "lost"
 
+# Bytes that wait for a proxy which goes on asking: what its commands may have been granted, and more than any needs.
+MAX_ANSWERS = 64 << 20
 # Of a remote command, where only people read it; and of what it has said last on stderr.
 MAX_TOLD_COMMAND = 4096
 MAX_TOLD_STDERR = 4096
@@ -181,6 +183,9 @@ class Host:
         if link is None:
             return
         for frame_type, channel, payload in link.receive_data(data):
+            if self.state == LOST:
+                # By what came before in the same batch; what it still asks for, nobody would ever end.
+                return
             if channel == 0:
                 self._receive_own(frame_type, payload)
             elif channel % 2:
@@ -240,6 +245,9 @@ class Host:
     def _receive_request(self, frame_type: int, number: int, payload: bytes) -> None:
         """A frame of a shim inside this host's task."""
         if frame_type == frames.OPEN and number not in self._opened:
+            if self.link is not None and self.link.queued > MAX_ANSWERS:
+                self.lose(f"the task on {self.name} asks for more and more commands, and takes no answer")
+                return
             route = self.on_open(self, number, payload)
             self._opened = _live(self._opened)
             if route is not None and route.state != CLOSED:

@@ -17,6 +17,7 @@ import contextlib
 import gc
 import json
 import logging
+import os
 import resource
 import signal
 import socket
@@ -50,7 +51,25 @@ def main(arguments: Sequence[str]) -> int:
     collect_rarely()
     control = socket.socket(fileno=int(arguments[1]))
     control.set_inheritable(False)
-    return asyncio.run(_serve(control))
+    try:
+        return asyncio.run(_serve(control))
+    except (OSError, RuntimeError) as error:
+        # There is no descriptor for a loop, say: the one way that is left to say so needs none.
+        with contextlib.suppress(OSError):
+            os.write(int(arguments[1]), json.dumps(_failed(_refused(error))).encode() + b"\n")
+        return RoujiamoError.exit_status
+
+
+def _refused(error: OSError | RuntimeError) -> RoujiamoError:
+    """Return what to tell the user of a system that has no descriptor, process, thread or space left for the broker."""
+    what = str(error)
+    if isinstance(error, OSError) and error.strerror:
+        what = f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    return RoujiamoError(f"the session's broker cannot go on, the system refused: {what}")
+
+
+def _failed(error: RoujiamoError) -> dict[str, Any]:
+    return {"event": "failed", "status": error.exit_status, "message": str(error)}
 
 
 def raise_descriptor_limit() -> None:
@@ -84,9 +103,10 @@ async def _serve(control: socket.socket) -> int:
         _start_log(folder.path / "log", request.verbosity)
         failure = await _run(request, folder, notify, reader)
         status = failure.exit_status if failure else 0
-    except RoujiamoError as error:
-        notify({"event": "failed", "status": error.exit_status, "message": str(error)})
-        status = error.exit_status
+    except (RoujiamoError, OSError, RuntimeError) as error:
+        failure = error if isinstance(error, RoujiamoError) else _refused(error)
+        notify(_failed(failure))
+        status = failure.exit_status
     finally:
         if folder is not None:
             folder.remove()

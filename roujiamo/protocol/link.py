@@ -34,12 +34,15 @@ MAX_BATCH = 256 << 10
 # What may be on its way unacknowledged before no more data is sealed: some round trips of a fast network.
 MAX_UNACKNOWLEDGED = 4 << 20
 ACKNOWLEDGE_EVERY = 256 << 10
+# Answers go out at any time, so only a peer that asks and asks, and acknowledges nothing, makes more than this.
+MAX_KEPT = 4 * MAX_UNACKNOWLEDGED
 # One frame may be larger than a batch should be, but no batch holds more than that one.
 MAX_BATCH_LENGTH = TAG_SIZE + MAX_BATCH + MAX_PAYLOAD + 64
 
 # A payload of this size and more is not copied behind its header.
 _LARGE = 4096
 
+_PONG = encode(PONG, 0)
 _LENGTH = Struct("!I")
 _NUMBER = Struct("!Q")
 
@@ -231,7 +234,11 @@ class Link:
                 self._forget(count)
             return True
         if channel == 0 and frame_type == PING:
-            self._urgent.append(encode(PONG, 0))
+            if self.unacknowledged > MAX_KEPT:
+                raise ProtocolError("a peer that acknowledges nothing of %d bytes" % self.unacknowledged)
+            # One answer does for all that were asked before it goes.
+            if _PONG not in self._urgent:
+                self._urgent.append(_PONG)
             self.acknowledge()
         return False
 

@@ -37,7 +37,17 @@ def main(
     session = Session(folder, os.urandom(8).hex() + "-", processes.become_subreaper())
     signal.pthread_sigmask(signal.SIG_BLOCK, WATCHED_SIGNALS)
     watch, keep_open = os.pipe()
-    worker_pid = os.fork()
+    try:
+        worker_pid = os.fork()
+    except OSError as error:
+        _say_goodbye(
+            connection,
+            send_key,
+            receive_key,
+            "cannot start a process: %s; a limit of that host may be too low" % error.strerror,
+        )
+        session.end()
+        sys.exit(1)
     if worker_pid == 0:
         os.close(keep_open)
         os._exit(_run_worker(connection, session, send_key, receive_key, batch, watch))
@@ -46,6 +56,21 @@ def main(
     status = _wait_for_worker(worker_pid)
     session.end()
     sys.exit(status)
+
+
+def _say_goodbye(connection: "socket.socket", send_key: bytes, receive_key: bytes, sentence: str) -> None:
+    """Tell the broker, where there will be no worker to do it."""
+    from roujiamo.protocol.frames import GOODBYE
+    from roujiamo.protocol.link import Link
+
+    say(sentence)
+    link = Link(send_key, receive_key)
+    link.send_frame(GOODBYE, 0, sentence.encode())
+    try:
+        connection.sendall(link.data_to_send())
+    except OSError:
+        # It is gone as well.
+        pass
 
 
 def _run_worker(

@@ -61,7 +61,11 @@ def main(
     session.has_subreaper = processes.become_subreaper()
     worker = Worker(connection, session, send_key, receive_key, watch)
     try:
-        worker.start(batch)
+        try:
+            worker.start(batch)
+        except OSError as error:
+            what = "%s: %s" % (error.filename, error.strerror) if error.filename else error.strerror
+            raise SessionEnded("cannot set the host up: %s" % what, 1, farewell=True) from error
         worker.run()
     except SessionEnded as end:
         say(str(end))

@@ -71,8 +71,10 @@ class Child:
                     os.kill(self.pid, next(kill_signals, signal.SIGKILL))
                     deadline = now + KILL_SECONDS
             elif isinstance(happening, ChildEnded) and happening.pid == self.pid:
+                # Whose reader has had enough knows why it ended: `| head -n 1`.
+                is_told = happening.status == 128 + signal.SIGPIPE
                 if happening.by_signal and not (
-                    session.stop_signals or session.losses or self._is_own_master
+                    is_told or session.stop_signals or session.losses or self._is_own_master
                 ):
                     session.tell(f"{self._path} was ended by signal {happening.status - 128}")
                 return happening.status if not stopped_by else (happening.status or 128 + stopped_by)

@@ -54,10 +54,14 @@ def look_up(names: Sequence[str]) -> dict[str, str]:
     wanted = [name for name in meanings if meanings[name] == UNKNOWN]
     threads = [threading.Thread(target=resolve, args=(name,), daemon=True) for name in wanted]
     if len(threads) <= LOOKUP_LIMIT:
-        for thread in threads:
-            thread.start()
+        started = []
+        # Where a limit of threads is reached, the rest is not looked up, and gets an alias.
+        with contextlib.suppress(RuntimeError):
+            for thread in threads:
+                thread.start()
+                started.append(thread)
         deadline = time.monotonic() + LOOKUP_SECONDS
-        for thread in threads:
+        for thread in started:
             thread.join(max(deadline - time.monotonic(), 0))
     return dict(meanings)
 

@@ -159,7 +159,7 @@ def prepare_folder(plan: LaunchPlan) -> None:
         for name in {host, host.split(".")[0]}:
             os.symlink("ompi", os.path.join(temporary, f"ompi.{name}.{os.geteuid()}"))
     except OSError as error:
-        raise RoujiamoError(f"cannot write {error.filename}: {error.strerror}") from error
+        raise RoujiamoError(f"cannot write {error.filename or plan.folder}: {error.strerror}") from error
 
 
 def launch_environment(

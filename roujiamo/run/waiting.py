@@ -19,6 +19,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from roujiamo.errors import RoujiamoError
+
 WATCHED = (
     signal.SIGINT,
     signal.SIGTERM,
@@ -82,7 +84,7 @@ class Waiting:
         signal.pthread_sigmask(signal.SIG_SETMASK, {*self.previous_mask, _WAKE})
 
     def follow(self, control: socket.socket) -> None:
-        """Read the broker's events from `control` until it ends."""
+        """Read the broker's events from `control` until it ends. Raises RoujiamoError."""
         main = threading.main_thread().ident
         assert main is not None
 
@@ -94,7 +96,12 @@ class Waiting:
             self._events.put(None)
             signal.pthread_kill(main, _WAKE)
 
-        threading.Thread(target=read, name="control", daemon=True).start()
+        try:
+            threading.Thread(target=read, name="control", daemon=True).start()
+        except RuntimeError as error:
+            raise RoujiamoError(
+                "cannot start a thread; a limit of this account is reached (`ulimit -u`, systemd's TasksMax)"
+            ) from error
 
     def watch(self, pid: int) -> None:
         """Report the end of the child `pid`."""

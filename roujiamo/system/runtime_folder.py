@@ -31,6 +31,8 @@ _TAKE_OVER_SECONDS = 10.0
 _PAUSE_SECONDS = 0.02
 # Open MPI's mpiexec ends 1 to 3 s after its daemons.
 _WRITER_SECONDS = 6.0
+# The log, hostfiles, what a launcher keeps in its temporary folder.
+_WANTED_BYTES = 1 << 20
 SOCKET = "socket"
 # Read by `roujiamo.shim.election`.
 TIMEOUT = "timeout"
@@ -62,6 +64,23 @@ def check_socket_path(path: Path) -> None:
         )
 
 
+def check_space(folder: Path) -> None:
+    """Raise RoujiamoError where no session can live in `folder` because its disk is full: now, not half-way."""
+    while not folder.exists() and folder != folder.parent:
+        folder = folder.parent
+    try:
+        disk = os.statvfs(folder)
+    except OSError:
+        return
+    free = disk.f_bavail * disk.f_frsize
+    # A file system without a size of its own says 0 of everything (statvfs(3)).
+    if disk.f_blocks and free < _WANTED_BYTES:
+        raise RoujiamoError(
+            f"the disk of {folder} is full ({free >> 10} kB are free, a session needs {_WANTED_BYTES >> 10}); make "
+            "room, or set TMPDIR or ROUJIAMO_RUNTIME_DIR to a folder on another"
+        )
+
+
 class SessionFolder:
     """One session's folder, held by its broker: `path` exists, mode 0700, locked, until `remove`.
 
@@ -72,6 +91,11 @@ class SessionFolder:
         """Make and lock it. Raises RoujiamoError."""
         self.path = path
         check_socket_path(path / SOCKET)
+        try:
+            check_space(path.parent)
+        except RoujiamoError:
+            _remove_if_empty(path.parent)
+            raise
         deadline = time.monotonic() + _TAKE_OVER_SECONDS
         try:
             while not self._take():
@@ -137,10 +161,7 @@ class SessionFolder:
         deadline = time.monotonic() + _WRITER_SECONDS
         while not self._try_remove() and time.monotonic() < deadline:
             time.sleep(_PAUSE_SECONDS)
-        # One that the user has named is the user's.
-        if self.path.parent.name.startswith("roujiamo"):
-            with contextlib.suppress(OSError):
-                self.path.parent.rmdir()
+        _remove_if_empty(self.path.parent)
         os.close(self._lock)
 
     def _try_remove(self) -> bool:
@@ -163,6 +184,13 @@ def _remove_entry(entry: Path) -> None:
         shutil.rmtree(entry)
     else:
         entry.unlink()
+
+
+def _remove_if_empty(folder: Path) -> None:
+    """Remove the folder of sessions after its last one; one that the user has named is the user's."""
+    if folder.name.startswith("roujiamo"):
+        with contextlib.suppress(OSError):
+            folder.rmdir()
 
 
 def existing_sessions() -> list[Path]:

@@ -13,6 +13,7 @@ TARGETS: dict[str, Callable[[random.Random], None]] = {
         wire.decoder,
         wire.fields,
         wire.channel,
+        wire.channel_stream,
         wire.route,
         wire.handshake,
         wire.link,

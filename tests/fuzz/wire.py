@@ -8,7 +8,7 @@ what is taken in pieces agree, what is kept is bounded, a sentence for people is
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from roujiamo.broker.hosts import CONTACTED, Host
@@ -114,6 +114,46 @@ def channel(chance: random.Random) -> None:
                 ours.send_eof()
         assert 0 <= ours.sendable <= MAX_WINDOW
         assert ours.state == IDLE or frames.Decoder().receive_data(ours.data_to_send()) is not None
+
+
+def channel_stream(chance: random.Random) -> None:
+    """One end of a channel, told everything at once and in pieces: the same events, answers, state and refusal."""
+    role = chance.choice((OPENER, ACCEPTOR))
+    kinds = [*frames.NAMES, *[frames.OPEN_OK, frames.OPEN, frames.DATA, frames.WINDOW, frames.EOF] * 4]
+    payload_of = {frames.OPEN: OPEN_PAYLOAD, frames.EOF: b"", frames.OPEN_OK: frames.pack_u32(65536)}
+    said = [chance.choice(kinds) for _ in range(chance.randint(1, 20))]
+    said = [frames.OPEN if role == ACCEPTOR else frames.OPEN_OK, *said]
+    stream = b"".join(frames.encode(kind, 1, payload_of.get(kind, chance.choice(PAYLOADS))) for kind in said)
+    if chance.randrange(2):
+        stream = mutated(chance, stream, FRAMES)
+    window = chance.choice((0, 100, 1 << 20))
+
+    def told(parts: Iterable[bytes]) -> tuple[list[Any], str | None, str, int, bytes]:
+        ours = Channel(1, role, receive_window=window)
+        if role == OPENER:
+            ours.open(b"agent1", b"true")
+        decoder = frames.Decoder(SMALL)
+        events: list[Any] = []
+
+        def feed() -> None:
+            for part in parts:
+                for kind, number, payload in decoder.receive_data(part):
+                    if number == 1:
+                        events.append(ours.receive_frame(kind, payload))
+                        if ours.state == REQUESTED:
+                            ours.accept()
+
+        refused = refusal(feed)
+        return events, refused, ours.state, ours.sendable, ours.data_to_send()
+
+    whole, piecewise = told([stream]), told(pieces(chance, stream))
+    if whole[1] == piecewise[1] is None:
+        assert whole == piecewise
+    else:
+        # A decoder that is told all at once finds what is wrong in the end before what is wrong in a frame is seen.
+        assert whole[1] is not None
+        assert piecewise[1] is not None
+        assert whole[0] == piecewise[0][: len(whole[0])]
 
 
 class Sink:

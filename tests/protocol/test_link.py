@@ -198,3 +198,32 @@ def test_a_genuine_batch_of_malformed_frames_is_a_protocol_error() -> None:
         left.send_encoded(malformed)
         with pytest.raises(ProtocolError):
             carry(left, right)
+
+
+def test_a_peer_that_asks_for_ever_and_acknowledges_nothing_is_given_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Answers are never held back, so they are what such a peer could fill a memory with."""
+    monkeypatch.setattr("roujiamo.protocol.link.MAX_KEPT", 1 << 14)
+    left, right = pair()
+
+    def ask() -> None:
+        left.send_frame(frames.PING, 0)
+        right.receive_data(left.data_to_send())
+        # The answers are written, and nobody reads them; the asker takes it for granted that its own have arrived.
+        right.data_to_send()
+        left._forget(left._sent)
+
+    while right.unacknowledged <= 1 << 14:
+        ask()
+    with pytest.raises(ProtocolError, match="acknowledges nothing"):
+        ask()
+
+
+def test_many_questions_have_one_answer() -> None:
+    """A ping asks whether the other side lives; what is asked twice before an answer goes is answered once."""
+    left, right = pair()
+    for _ in range(1000):
+        left.send_frame(frames.PING, 0)
+    right.receive_data(left.data_to_send())
+    assert [kind for kind, _, _ in left.receive_data(right.data_to_send())] == [frames.PONG]

@@ -27,8 +27,8 @@ def _run(path: Path, **environment: str) -> subprocess.CompletedProcess[str]:
 
 def test_the_program_is_small_enough_for_every_place_a_task_goes_through() -> None:
     """Mesos carries it once per host, as JSON in an argument; a debugging operator reads it."""
-    assert len(bootstrap_program()) <= 2250
-    assert len(bootstrap_command()) <= 2600
+    assert len(bootstrap_program()) <= 2400
+    assert len(bootstrap_command()) <= 2650
 
 
 def test_the_program_needs_no_quoting_in_single_quotes() -> None:

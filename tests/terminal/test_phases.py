@@ -1,0 +1,77 @@
+"""Ctrl-C in each phase of a run, by the terminal: mpiexec and the run get it at once, where both are there."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import pty
+import shutil
+import subprocess
+import tempfile
+import termios
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.faults.job import CALLBACKS, DAEMONS, FINISHING, OFFERS, PHASES, RANKS, ROOT, TASKS, Job
+from tests.support import children_of, mpi_environment, on_demand, open_mpis, requires_open_mpi
+
+# What `roujiamo/docs/faults.md` promises of an INT to the run alone holds for the terminal's, too.
+STATUSES = {OFFERS: (130,), TASKS: (130,), CALLBACKS: (130,), FINISHING: (0, 1, 130)}
+SAMPLE = (TASKS, DAEMONS, FINISHING)
+
+
+@contextlib.contextmanager
+def job_at_a_terminal(nodes: int) -> Iterator[tuple[Job, int]]:
+    """The job of the fault matrix, with a terminal of its own; and the terminal's other end."""
+    folder = Path(tempfile.mkdtemp(prefix="rj-"))
+    (folder / "tmp").mkdir()
+    known = children_of(os.getpid())
+    ours, theirs = pty.openpty()
+    program = f"echo started; until test -e {folder}/go; do sleep 0.1; done; echo done"
+    line = [ROOT / "bin" / "ompirun.sh", "-N", str(nodes), "-n", str(nodes), "-c", "0.5", "-m", "32"]
+    line += ["--timeout", "25", "local:2", "sh", "-c", program]
+    environment = {**os.environ, **mpi_environment(), "TMPDIR": str(folder / "tmp"), "XDG_RUNTIME_DIR": ""}
+    environment["ROUJIAMO_MPIEXEC"] = open_mpis()[0].mpiexec
+    with (folder / "out").open("wb") as out, (folder / "err").open("wb") as err:
+        process = subprocess.Popen(
+            line,
+            stdin=theirs,
+            stdout=out,
+            stderr=err,
+            env=environment,
+            cwd=folder,
+            start_new_session=True,
+            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+        )
+    os.close(theirs)
+    job = Job(folder, process, known)
+    try:
+        yield job, ours
+    finally:
+        os.close(ours)
+        job.end()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@requires_open_mpi
+@pytest.mark.parametrize(
+    "phase", [phase if phase in SAMPLE else pytest.param(phase, marks=on_demand) for phase in PHASES]
+)
+@pytest.mark.parametrize("times", [1, pytest.param(2, marks=on_demand)], ids=["once", "twice"])
+def test_ctrl_c_ends_the_run_in_every_phase(phase: str, times: int) -> None:
+    """With the promised status, and nothing is left."""
+    with job_at_a_terminal(nodes=40 if phase == OFFERS else 2) as (job, terminal):
+        job.reach(phase)
+        for _ in range(times):
+            os.write(terminal, b"\x03")
+        status = job.finish()
+        if phase in STATUSES:
+            assert status in STATUSES[phase], job.said("err")
+        else:
+            assert status != 0
+            assert phase != RANKS or job.said("out").count("done") == 0
+        assert "Traceback" not in job.said("err")
+        job.assert_nothing_left()
