@@ -31,6 +31,8 @@ _TAKE_OVER_SECONDS = 10.0
 _PAUSE_SECONDS = 0.02
 # Open MPI's mpiexec ends 1 to 3 s after its daemons.
 _WRITER_SECONDS = 6.0
+# shutil.rmtree holds one a level: the session's folder, a launcher's temporary one in it, what is in that.
+_SPARE_DESCRIPTORS = 4
 # The log, hostfiles, what a launcher keeps in its temporary folder.
 _WANTED_BYTES = 1 << 20
 SOCKET = "socket"
@@ -97,14 +99,23 @@ class SessionFolder:
             _remove_if_empty(path.parent)
             raise
         deadline = time.monotonic() + _TAKE_OVER_SECONDS
+        # To remove a folder takes some, when there may be none left.
+        self._spare: list[int] = []
         try:
+            for _ in range(_SPARE_DESCRIPTORS):
+                self._spare.append(os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC))
             while not self._take():
                 if time.monotonic() > deadline:
                     raise RoujiamoError(f"the session's folder {path} is in use by another broker")
                 time.sleep(_PAUSE_SECONDS)
+        except RoujiamoError:
+            self._free_spare()
+            raise
         except OSError as error:
+            self._free_spare()
             if not (path / LOCK).exists():
                 shutil.rmtree(path, ignore_errors=True)
+                _remove_if_empty(path.parent)
             raise RoujiamoError(f"cannot make the session's folder {path}: {error.strerror}") from error
 
     def _take(self) -> bool:
@@ -152,12 +163,17 @@ class SessionFolder:
         """Leave word for the shims how long to wait for a host, before they can connect."""
         (self.path / TIMEOUT).write_text(f"{seconds:g}", encoding="ascii")
 
+    def _free_spare(self) -> None:
+        while self._spare:
+            os.close(self._spare.pop())
+
     def remove(self) -> None:
         """Remove the folder with all that is in it, and the one around it if it was the last; let the lock go.
 
         A launcher whose parent was killed may still be writing to the temporary folder in it, for as long as it takes
         to see that its daemons are gone. Blocks until then, but not for ever.
         """
+        self._free_spare()
         deadline = time.monotonic() + _WRITER_SECONDS
         while not self._try_remove() and time.monotonic() < deadline:
             time.sleep(_PAUSE_SECONDS)

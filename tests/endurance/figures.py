@@ -10,7 +10,7 @@ import re
 from pathlib import Path
 from typing import NamedTuple
 
-from tests.support import children_of, is_alive
+from tests.support import children_of, is_alive, until
 
 
 class Figures(NamedTuple):
@@ -53,6 +53,15 @@ def parts_of(broker: int, hosts: list[dict[str, object]]) -> dict[str, int]:
 def table(parts: dict[str, int]) -> dict[str, Figures]:
     """Look all of them up."""
     return {name: figures(pid) for name, pid in parts.items()}
+
+
+def settled(parts: dict[str, int], before: dict[str, Figures]) -> dict[str, Figures]:
+    """Look all of them up once what the last command held is closed, or after some seconds in which it is not."""
+    with contextlib.suppress(AssertionError):
+        until(
+            lambda: all(now.descriptors <= before[name].descriptors for name, now in table(parts).items()), 5
+        )
+    return table(parts)
 
 
 def assert_flat(before: dict[str, Figures], after: dict[str, Figures], slack_kib: int = 2048) -> None:

@@ -16,9 +16,9 @@ from pathlib import Path
 import pytest
 
 from tests.broker.conftest import SHIM, Session, folder, session_with
-from tests.endurance.figures import Figures, assert_flat, parts_of, table
+from tests.endurance.figures import Figures, assert_flat, parts_of, settled, table
 from tests.jobs.conftest import MARKER, ROOT, Bench, bench
-from tests.support import on_demand, requires_open_mpi, running, until
+from tests.support import on_demand, requires_open_mpi, running
 
 __all__ = ["bench", "folder"]
 
@@ -76,12 +76,7 @@ def test_remote_commands_leave_nothing_in_the_session(folder: Path, count: int) 
         run_commands(session, WARM_UP)
         before = table(parts)
         run_commands(session, count)
-        until(
-            lambda: table(parts)["broker"].descriptors <= before["broker"].descriptors,
-            5,
-            "closed connections",
-        )
-        after = table(parts)
+        after = settled(parts, before)
         tell(f"{count} remote commands", before, after)
         assert_flat(before, after)
 
@@ -110,12 +105,7 @@ def test_mpiexecs_leave_nothing_in_the_session(bench: Bench, count: int) -> None
         before = table(parts)
         go.touch()
         program.wait_for_line("done 0", 30 + 5 * count)
-        until(
-            lambda: table(parts)["broker"].descriptors <= before["broker"].descriptors,
-            5,
-            "closed connections",
-        )
-        after = table(parts)
+        after = settled(parts, before)
         go.unlink()
         assert program.process.stdin is not None
         program.process.stdin.close()

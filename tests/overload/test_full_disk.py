@@ -66,14 +66,12 @@ def test_a_full_temporary_folder_is_said_before_anything_is_started(disk: SmallD
     assert "ROUJIAMO_RUNTIME_DIR" in result.err
 
 
-def test_a_full_disk_under_the_sandboxes_is_said_by_the_tasks_that_meet_it(
-    disk: SmallDisk, tmp_path: Path
-) -> None:
+def test_a_full_disk_under_the_sandboxes_is_said_by_the_tasks_that_meet_it(disk: SmallDisk) -> None:
     """It is the agent's disk: nobody could read of it in the sandbox's log. The run ends, and says it."""
-    disk.fill(40)
+    disk.fill(150)
     with tempfile.TemporaryDirectory(prefix="rj-") as runtime:
         disk.environment["ROUJIAMO_RUNTIME_DIR"] = runtime
-        result = disk.ompirun("-N", "2", "-n", "2", "--timeout", "8", "local", "true")
+        result = disk.ompirun("-N", "2", "-n", "2", "--timeout", "4", "local", "true")
     assert result.status in (1, 124)
     assert "No space left on device" in result.err, result.err
 

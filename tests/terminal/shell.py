@@ -49,15 +49,16 @@ class Shell:
 
     def wait_for(self, pattern: str, seconds: float = 40, count: int = 1) -> str:
         """The first match of a regular expression (re.MULTILINE), once there are so many."""
-        found: list[re.Match[str]] = until(
-            lambda: (
-                (matches := list(re.finditer(pattern, self.read(), re.MULTILINE)))
-                if len(list(re.finditer(pattern, self.screen, re.MULTILINE))) >= count
-                else None
-            ),
-            seconds,
-            f"{pattern!r} on the screen",
-        )
+
+        def find() -> list[re.Match[str]] | None:
+            matches = list(re.finditer(pattern, self.read(), re.MULTILINE))
+            return matches if len(matches) >= count else None
+
+        try:
+            found = until(find, seconds)
+        except AssertionError as late:
+            raise AssertionError(f"no {pattern!r} on the screen: {self.screen!r}") from late
+        assert found is not None
         return found[0][0]
 
     def status(self) -> int:

@@ -65,7 +65,7 @@ class Desk:
 
     def run_until_go(self) -> None:
         self.run(f"echo started; until test -e {self.folder}/go; do sleep 0.1; done; echo finished")
-        self.shell.wait_for("^started$", count=2)
+        self.shell.wait_for("started$", count=2)
 
     def assert_no_rank_is_left(self) -> None:
         until(lambda: not self._processes(str(self.folder / "go")), 20, "the ranks' end")
@@ -121,7 +121,7 @@ def test_ctrl_z_stops_the_job_and_fg_lets_it_go_on(desk: Desk) -> None:
     assert desk.shell.status() > 128
     (desk.folder / "go").touch()
     desk.shell.type("fg")
-    desk.shell.wait_for("^finished$", count=2)
+    desk.shell.wait_for("finished$", count=2)
     assert desk.shell.status() == 0
 
 
@@ -136,7 +136,7 @@ def test_the_keys_that_end_a_job_end_it(desk: Desk, keys: bytes) -> None:
     desk.assert_no_rank_is_left()
     if desk.way.first:
         desk.run("echo again; sleep 1")
-        desk.shell.wait_for("^again$", count=2)
+        desk.shell.wait_for("again$", count=2)
         assert desk.shell.status() == 0
 
 
@@ -150,7 +150,7 @@ def test_a_terminal_that_hangs_up_ends_the_job(desk: Desk) -> None:
 def test_a_reader_that_has_enough_ends_the_job(desk: Desk) -> None:
     """`| head -n 1`: one line, and the shell is there again."""
     desk.run("while echo line; do sleep 0.2; done", behind="| head -n 1")
-    desk.shell.wait_for("^line$")
+    desk.shell.wait_for("line$")
     desk.shell.status()
     assert desk.shell.read().count("line\n") == 1
 
