@@ -122,7 +122,8 @@ class Checkpoints:
 
     def _write(self, name: str, content: dict[str, Any]) -> None:
         # Whole or not at all: the agent may be killed at any moment.
-        self._folder.mkdir(parents=True, exist_ok=True)
+        # What a task carries is in there, its first-contact token too.
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         new = self._folder / f"{name}.new"
         new.write_text(json.dumps(content), encoding="utf-8")
         os.replace(new, self._folder / f"{name}.json")
