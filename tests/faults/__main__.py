@@ -13,6 +13,8 @@ from tests.faults.job import Site
 from tests.faults.matrix import ABSENT, cells, play
 from tests.faults.workers import FAILED, play_all, work
 
+TRIES = 4
+
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.faults", description=__doc__)
@@ -46,10 +48,14 @@ def main() -> int:
 
 
 def play_number(number: int, site: Site) -> str:
-    """Play the cell of that number."""
+    """Play the cell of that number; again where its part had ended a moment before it was hit."""
     cell = cells()[number - 1]
     try:
-        return f"{cell.name}: {play(cell, site)}"
+        for _ in range(TRIES):
+            told = play(cell, site)
+            if told != ABSENT:
+                break
+        return f"{cell.name}: {told}"
     except AssertionError as error:
         raise AssertionError(f"{cell.name}: {error}") from None
 
