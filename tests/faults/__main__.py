@@ -31,7 +31,8 @@ def main() -> int:
     first, _, step = options.part.partition("/")
     numbers = options.cell or list(range(int(first), len(cells()) + 1, int(step)))
     if options.sample is not None:
-        numbers = random.Random(options.seed).sample(numbers, options.sample)
+        # The last rows take longest.
+        numbers = sorted(random.Random(options.seed).sample(numbers, options.sample), reverse=True)
         print(f"seed {options.seed}, {len(numbers)} of {len(cells())} cells", flush=True)
     begun = time.monotonic()
     lines = []
