@@ -202,7 +202,7 @@ class Gathering:
         self._last_trouble = sentence
         if self.named is not None:
             self.named.trouble = sentence
-        self._notify({"event": "progress", "phase": phase, "text": sentence})
+        self._notify({"event": "progress", "phase": phase, "text": sentence, "trouble": True})
 
     # The driver's events, one after another.
 

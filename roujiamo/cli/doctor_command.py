@@ -15,6 +15,11 @@ def add(commands: Any) -> None:
         help="tell whether a run would work from here",
         description="Look at this machine, the mpiexec and the master. Exit status 0 only when a run would work.",
     )
+    parser.add_argument(
+        "--trial",
+        action="store_true",
+        help="run a small task on each agent (at most 8; --host names others) and mpiexec over it",
+    )
     parser.add_argument("--json", action="store_true", help="print a JSON list")
     add_options(parser)
     parser.set_defaults(function=doctor)
@@ -24,4 +29,4 @@ def doctor(options: argparse.Namespace) -> int:
     """Print what was found; return the exit status. Raises RoujiamoError."""
     from roujiamo.run.doctor import doctor as examine
 
-    return examine(run_options(options, []), as_json=options.json)
+    return examine(run_options(options, []), as_json=options.json, with_trial=options.trial)

@@ -50,9 +50,19 @@ class Exchange:
 
         Raises MasterTrouble where there is no whole answer in time.
         """
+        status, text, _ = self.ask("POST", path, headers, body)
+        return status, text
+
+    def ask(
+        self, method: str, path: str, headers: Mapping[str, str], body: bytes = b"", limit: int = MAX_ANSWER
+    ) -> tuple[int, str, Mapping[str, str]]:
+        """Return the status, the text and the headers (names in small letters) of the answer.
+
+        Raises MasterTrouble where there is no whole answer in time.
+        """
         parser = ResponseParser()
-        text = self._whole(self.stream(path, body, headers, parser), MAX_ANSWER)
-        return parser.status, text
+        text = self._whole(self.stream(path, body, headers, parser, method=method), limit)
+        return parser.status, text, parser.headers
 
     def get_agents(self, headers: Mapping[str, str]) -> list[Any]:
         """Return the agents that the master knows. Raises MasterTrouble where it does not tell."""
@@ -63,13 +73,12 @@ class Exchange:
         return self._get_list("/master/roles", "roles", "roles", headers)
 
     def _get_list(self, path: str, name: str, what: str, headers: Mapping[str, str]) -> list[Any]:
-        parser = ResponseParser()
-        text = self._whole(self.stream(path, b"", headers, parser, method="GET"), MAX_LIST_ANSWER)
-        if parser.status == 200:
+        status, text, _ = self.ask("GET", path, headers, limit=MAX_LIST_ANSWER)
+        if status == 200:
             with suppress(ValueError, KeyError, TypeError):
                 return list(json.loads(text)[name])
         raise MasterTrouble(
-            INTERNAL, f"the master at {self.master} does not tell its {what} (GET {path}: {parser.status})"
+            INTERNAL, f"the master at {self.master} does not tell its {what} (GET {path}: {status})"
         )
 
     def _whole(self, pieces: Generator[bytes, None, None], limit: int) -> str:

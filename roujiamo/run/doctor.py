@@ -1,7 +1,7 @@
 """`roujiamo doctor`: would a run work from here? Each check gives a verdict, and a remedy where it is not good.
 
-Runs in the user's shell. It starts nothing on the cluster: it looks at this machine, at the mpiexec, and at what the
-master says of its agents. Every question is bounded in time.
+Runs in the user's shell. Without --trial it starts nothing on the cluster: it looks at this machine, at the mpiexec,
+and at what the master says of itself and its agents. Every question is bounded in time.
 """
 
 from __future__ import annotations
@@ -9,29 +9,29 @@ from __future__ import annotations
 import json
 import os
 import resource
+import shutil
 import sys
+import textwrap
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
 from roujiamo.errors import RoujiamoError
-from roujiamo.pymesos_driver.exchange import Exchange
 from roujiamo.pymesos_driver.loading import load_pymesos
-from roujiamo.pymesos_driver.master import ZooKeeper, parse_master, reach
-from roujiamo.pymesos_driver.zookeeper import find_leader
 from roujiamo.run import launcher as launchers
+from roujiamo.run.findings import BAD, GOOD, NOTE, Finding
 from roujiamo.run.launch_hosts import OWN, look_up
+from roujiamo.run.master_check import MasterCheck
 from roujiamo.run.options import RunOptions
+from roujiamo.run.trial import try_agents
 from roujiamo.session.names import listing
 from roujiamo.session.settings import Settings
 from roujiamo.system.runtime_folder import runtime_folder
 
-MASTER_SECONDS = 5.0
-ZOOKEEPER_SECONDS = 10.0
 # Each host is a connection, each remote command a shim's and a channel.
 ENOUGH_DESCRIPTORS = 1024
-
-GOOD, NOTE, BAD = "good", "note", "bad"
+ENOUGH_PROCESSES = 512
+CHECK_WIDTH = 13
 
 WITHOUT_A_WRAPPER = (
     "with mpiexec alone (ROUJIAMO_MASTER) hosts come one by one and not all or none, nobody checks that every rank "
@@ -39,35 +39,46 @@ WITHOUT_A_WRAPPER = (
 )
 
 
-@dataclass(frozen=True)
-class Finding:
-    """What one check found: GOOD, a NOTE that prevents nothing, or BAD."""
-
-    check: str
-    verdict: str
-    text: str
-
-
-def doctor(options: RunOptions, *, as_json: bool) -> int:
-    """Print the findings; return 0 where a run would work, else 1."""
-    findings = list(_examine(options))
+def doctor(options: RunOptions, *, as_json: bool, with_trial: bool) -> int:
+    """Print the findings as they come; return 0 where a run would work, else 1."""
+    findings = []
+    for finding in _examine(options, with_trial):
+        findings.append(finding)
+        if not as_json:
+            _print(finding)
     if as_json:
         print(json.dumps([asdict(each) for each in findings], indent=2))
-    else:
-        width = max(len(each.check) for each in findings)
-        for each in findings:
-            print(f"{each.verdict:<4}  {each.check:<{width}}  {each.text}")
-    return int(any(each.verdict == BAD for each in findings))
+    bad = [each.check for each in findings if each.verdict == BAD]
+    if not as_json:
+        print(f"\n{_verdict(bad, with_trial)}")
+    return int(bool(bad))
 
 
-def _examine(options: RunOptions) -> Iterator[Finding]:
+def _print(finding: Finding) -> None:
+    """Print one finding; what does not fit a terminal's line goes on below itself."""
+    start = f"{finding.verdict:<4}  {finding.check:<{CHECK_WIDTH}}  "
+    width = max(shutil.get_terminal_size().columns - 1, 60) if sys.stdout.isatty() else sys.maxsize
+    indent = " " * len(f"{GOOD:<4}  {'':<{CHECK_WIDTH}}  ")
+    lines = textwrap.wrap(finding.text, max(width - len(indent), 30), break_on_hyphens=False) or [""]
+    print(start + f"\n{indent}".join(lines), flush=True)
+
+
+def _verdict(bad: list[str], with_trial: bool) -> str:
+    if bad:
+        return f"A run would not work: see {listing(dict.fromkeys(bad))}."
+    if with_trial:
+        return "A run would work: tasks and an mpiexec have just run there."
+    return "Nothing stands against a run as far as this machine can see; --trial runs a task on each agent."
+
+
+def _examine(options: RunOptions, with_trial: bool) -> Iterator[Finding]:
     yield Finding("python", GOOD, f"{sys.version.split()[0]} at {sys.executable}")
     for check, look in (("pymesos", _pymesos), ("psutil", _psutil), ("folder", _folder), ("agent", _agent)):
         yield _found(check, look)
     yield from _settings(options.settings)
-    yield _limits()
+    yield from _limits()
     yield _mpiexec(options)
-    yield from _master(options.request.master)
+    yield from _master(options, with_trial)
     yield Finding("no wrapper", NOTE, WITHOUT_A_WRAPPER)
 
 
@@ -108,7 +119,16 @@ def _agent() -> str:
     return f"roujiamo-rsh is in {launchers.shim_folder()}"
 
 
-def _limits() -> Finding:
+def _limits() -> Iterator[Finding]:
+    yield _open_files()
+    # Where mpiexec has a hundred agents, it has a hundred processes.
+    soft, _ = resource.getrlimit(resource.RLIMIT_NPROC)
+    if soft != resource.RLIM_INFINITY and soft < ENOUGH_PROCESSES and os.geteuid():
+        text = f"only {soft} processes of yours may run here (`ulimit -u`), and each host takes one; have it raised"
+        yield Finding("limits", NOTE, text)
+
+
+def _open_files() -> Finding:
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if hard == resource.RLIM_INFINITY or hard >= ENOUGH_DESCRIPTORS:
         shown = "without limit" if hard == resource.RLIM_INFINITY else f"up to {hard}"
@@ -132,37 +152,18 @@ def _mpiexec(options: RunOptions) -> Finding:
     return Finding("mpiexec", GOOD, f"{launcher.name}: {launcher.path} ({launcher.version})")
 
 
-def _master(master: str) -> Iterator[Finding]:
-    if master == "local" or master.startswith("local:"):
+def _master(options: RunOptions, with_trial: bool) -> Iterator[Finding]:
+    is_local = options.request.master == "local" or options.request.master.startswith("local:")
+    names: list[str] = []
+    if is_local:
         yield Finding("master", GOOD, "a local cluster, started by each run")
-        return
-    try:
-        named = parse_master(master)
-        if isinstance(named, ZooKeeper):
-            named = (find_leader(named, ZOOKEEPER_SECONDS),)
-        agents: list[dict[str, Any]] = []
-        for number, address in enumerate(named, 1):
-            try:
-                agents = Exchange(reach(address, MASTER_SECONDS), MASTER_SECONDS).get_agents({})
-                break
-            except RoujiamoError:
-                # Another one may lead.
-                if number == len(named):
-                    raise
-    except RoujiamoError as error:
-        yield Finding("master", BAD, str(error))
-        return
-    yield Finding("master", GOOD, f"{address} answers")
-    active = [agent for agent in agents if agent.get("active")]
-    if not active:
-        yield Finding(
-            "agents", BAD, "the master knows no active agent; start one, or wait until they are back"
-        )
-        return
-    names = [str(agent["hostname"]) for agent in active]
-    most = max(float(agent["resources"].get("cpus", 0)) for agent in active)
-    yield Finding("agents", GOOD, f"{len(active)}: {listing(names)}; the largest has {most:g} cpus")
+    else:
+        check = MasterCheck(options.request)
+        yield from check.findings()
+        names = check.names
     own = [name for name, meaning in look_up(names).items() if meaning == OWN]
     if own:
         text = f"{listing(own)}: a launcher would take this name for the launch host; it is given an alias for it"
         yield Finding("names", NOTE, text)
+    if with_trial and (is_local or names):
+        yield from try_agents(options, names, is_local=is_local)

@@ -12,11 +12,12 @@ from __future__ import annotations
 
 import shlex
 import sys
+import time
 
-from roujiamo import dialects
 from roujiamo.errors import RoujiamoError
 from roujiamo.run import launcher as launchers
 from roujiamo.run.child import Child
+from roujiamo.run.explaining import explained, found_around
 from roujiamo.run.held_session import HeldSession
 from roujiamo.run.options import RunOptions
 from roujiamo.run.progress import Progress
@@ -24,7 +25,6 @@ from roujiamo.run.strays import Strays
 from roujiamo.run.timeline_file import check_place, write_timeline
 from roujiamo.run.waiting import Waiting
 from roujiamo.session import timeline
-from roujiamo.session.explanations import Ending, explain_daemon, sentences
 
 
 def run(options: RunOptions) -> int:
@@ -42,9 +42,14 @@ def run(options: RunOptions) -> int:
     with Waiting() as waiting:
         session = HeldSession(options.request, waiting, progress)
         status = -1
+        found: list[str] = []
         try:
             session.wait_until_ready()
+            started = time.monotonic()
             status, stray = _run_launcher(options, launcher, session, waiting, progress)
+            if status:
+                seconds, arguments = time.monotonic() - started, options.launch.mpi_arguments
+                found = found_around(session, launcher, arguments, options.command[0], seconds)
         finally:
             # What a success is worth, its daemons' ends tell: Open MPI 4 says 0 too where it lost its way to them
             # (orte/mca/errmgr/default_hnp, NO_PATH_TO_TARGET), and they fail a moment later.
@@ -55,11 +60,11 @@ def run(options: RunOptions) -> int:
                 if trouble is not None:
                     progress.say(0, trouble)
     if status and not session.stop_signals:
-        for sentence in (*session.causes, *session.remedies, *_explained(session)):
+        for sentence in (*session.causes, *session.remedies, *(explained(session) or found)):
             progress.say(0, sentence)
     doubt = None if status else _doubt(launcher, session, stray)
     if doubt is not None:
-        for sentence in (*session.remedies, *_explained(session)):
+        for sentence in (*session.remedies, *explained(session)):
             progress.say(0, sentence)
         progress.say(0, f"{doubt}; {launcher.path} said 0 all the same, so the result cannot be trusted")
         return RoujiamoError.exit_status
@@ -92,16 +97,6 @@ def _run_launcher(
     status = child.follow(session, strays.look)
     session.note(timeline.PROGRAM_ENDED)
     return status, strays.found
-
-
-def _explained(session: HeldSession) -> list[str]:
-    """Return what is known to have kept daemons from running, and what to do about it."""
-    endings = (
-        Ending(str(event["host"]), daemon, int(event["status"]), str(event["stderr"]))
-        for event in session.failed_commands
-        if (daemon := dialects.daemon_of(str(event["command"]))) is not None
-    )
-    return sentences(each for each in map(explain_daemon, endings) if each is not None)
 
 
 def _doubt(launcher: launchers.Launcher, session: HeldSession, stray: str | None) -> str | None:

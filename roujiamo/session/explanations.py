@@ -73,6 +73,15 @@ _WITH_PREFIX = ("orted", "prted")
 _DAEMON_ROWS = (
     # The dynamic loader, ld.so(8), before the program itself runs: 127, as a shell's "not found".
     _row(
+        r"failed to map segment.*Operation not permitted",
+        "programs cannot be run from where the MPI is there; it is mounted noexec: mount it with exec, {elsewhere}",
+    ),
+    _row(
+        r"failed to map segment|Cannot allocate memory|bad_alloc|[Oo]ut of memory",
+        "there is not enough memory there; give the task more (-m for each process, --overhead-mem for the daemon), or "
+        "raise that host's limit (ulimit -v)",
+    ),
+    _row(
         r"error while loading shared libraries: .*(wrong ELF class|invalid ELF header|file too short)",
         "that library is damaged, or for another kind of processor; install the MPI that belongs there, "
         "{elsewhere}",
@@ -109,10 +118,6 @@ _DAEMON_ROWS = (
     _row(
         r"Read-only file system",
         "{daemon} has to write there; let it write elsewhere (--env TMPDIR=DIR), or make it writable",
-    ),
-    _row(
-        r"Cannot allocate memory|bad_alloc|[Oo]ut of memory|failed to map segment",
-        "the task's memory is used up there; give it more (-m for each process, --overhead-mem for the daemon)",
     ),
     _row(
         r"Too many open files",

@@ -11,6 +11,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 import urllib.request
 import uuid
@@ -76,6 +77,24 @@ class Bench:
         )
         return Result(done.returncode, done.stdout, done.stderr)
 
+    def alloc(self, *arguments: str, stdin: str = "", path: str = "", seconds: float = 90) -> Result:
+        """Run `roujiamo alloc` to its end, with the folder `path` first on PATH."""
+        done = subprocess.run(
+            [sys.executable, "-m", "roujiamo", "alloc", "--env", f"{MARKER}={self.mark}", *arguments],
+            input=stdin,
+            capture_output=True,
+            text=True,
+            timeout=scaled(seconds),
+            env={
+                **os.environ,
+                **self.environment,
+                "PATH": os.pathsep.join(filter(None, [path, os.environ["PATH"]])),
+                "PYTHONPATH": str(ROOT),
+            },
+            cwd=self.folder,
+        )
+        return Result(done.returncode, done.stdout, done.stderr)
+
     @contextlib.contextmanager
     def started(self, *arguments: str, **popen: object) -> Iterator[Program]:
         """Run bin/ompirun.sh in the background."""
@@ -128,7 +147,8 @@ def three_agents(request: pytest.FixtureRequest) -> Iterator[str]:
     yield address
 
 
-def _bench(mpi: OpenMpi | None) -> Iterator[Bench]:
+def bench_around(mpi: OpenMpi | None) -> Iterator[Bench]:
+    """A bench, and afterwards a look that nothing is left."""
     # Not tmp_path: a unix socket's address must fit.
     folder = Path(tempfile.mkdtemp(prefix="rj-"))
     bench = Bench(folder, mpi)
@@ -144,7 +164,7 @@ def bench() -> Iterator[Bench]:
     """A bench with the oldest Open MPI: what is tested once is tested where the launcher has the fewest faults."""
     if not open_mpis():
         pytest.skip("no Open MPI on this machine (bin/test brings it, ROUJIAMO_TEST_OPENMPI names one)")
-    yield from _bench(open_mpis()[0])
+    yield from bench_around(open_mpis()[0])
 
 
 @pytest.fixture(params=open_mpis() or [None], ids=lambda mpi: f"openmpi-{mpi.version}" if mpi else "none")
@@ -152,4 +172,4 @@ def bench_of_each(request: pytest.FixtureRequest) -> Iterator[Bench]:
     """A bench with each Open MPI there is."""
     if request.param is None:
         pytest.skip("no Open MPI on this machine (bin/test brings it, ROUJIAMO_TEST_OPENMPI names one)")
-    yield from _bench(request.param)
+    yield from bench_around(request.param)

@@ -3,30 +3,19 @@
 import json
 import os
 import pty
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
 from tests.jobs.conftest import MARKER, ROOT, Bench, Result
-from tests.support import running, scaled, until
+from tests.support import running, until
 
 
 def alloc(bench: Bench, *arguments: str, stdin: str = "") -> Result:
     """Run `roujiamo alloc` to its end, with the bench's MPI on PATH."""
     assert bench.mpi is not None
-    path = f"{os.path.dirname(bench.mpi.mpiexec)}:{os.environ['PATH']}"
-    done = subprocess.run(
-        [sys.executable, "-m", "roujiamo", "alloc", "--env", f"{MARKER}={bench.mark}", *arguments],
-        input=stdin,
-        capture_output=True,
-        text=True,
-        timeout=scaled(90),
-        env={**os.environ, **bench.environment, "PATH": path, "PYTHONPATH": str(ROOT)},
-        cwd=bench.folder,
-    )
-    return Result(done.returncode, done.stdout, done.stderr)
+    return bench.alloc(*arguments, stdin=stdin, path=os.path.dirname(bench.mpi.mpiexec))
 
 
 MOMENT = "sleep 1.$OMPI_COMM_WORLD_RANK"

@@ -36,7 +36,11 @@ SEEN = {
         "another version",
     ),
     "disk full": (1, "sh: 1: cannot create /tmp/x: No space left on device\n", "disk is full"),
-    "memory": (1, "orted: failed to map segment from shared object: Cannot allocate memory\n", "--overhead-mem"),
+    "memory": (
+        127,
+        "orted: error while loading shared libraries: libfabric.so.1: failed to map segment from shared object\n",
+        "--overhead-mem",
+    ),
     "processes": (2, "/bin/sh: 1: Cannot fork\n", "NPROC"),
     "descriptors": (1, "[agent1:7] opal_os: Too many open files\n", "NOFILE"),
     "no way back": (
