@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import urllib.request
@@ -34,6 +35,17 @@ def test_a_rank_that_exits_3_makes_the_launcher_fail(bench_of_each: Bench) -> No
     line = bench_of_each.line("agent1,agent2", "sh", "-c", program, options=("-n", "2"))
     expected = (3, 255) if bench_of_each.launcher.name == "intel" else (3,)
     assert bench_of_each.run(*line).status in expected
+
+
+def test_a_daemon_that_cannot_start_is_explained_by_its_shim(bench: Bench) -> None:
+    """No program of ours waits for the launcher: the sentence stands among its own words."""
+    elsewhere = ("--prefix", "/no/such")
+    result = bench.run(*bench.line("agent1,agent2", "true", options=elsewhere))
+    assert result.status not in (0, 255), result.err
+    told = (
+        r"^roujiamo-rsh: agent[12]: .*/no/such/bin/orted: .*; orted is not at this path there; .*--prefix DIR"
+    )
+    assert re.search(told, result.err, re.MULTILINE), result.err
 
 
 def test_tree_spawn_reaches_hosts_from_inside_tasks(bench: Bench) -> None:
