@@ -61,7 +61,8 @@ def choose(interfaces: Iterable[Interface], own: Iterable[str], hosts: Sequence[
     `own`: the launch host's addresses to which the hosts have called back. `hosts`: the hosts' own. Nothing is said
     where the hosts came to several addresses, where an address is not IPv4, or where the launch host's is on no
     interface of its own (a NAT). Where all is one machine only its loopback interface is: Hydra tells its daemons the
-    launch host's name otherwise, which may mean nothing.
+    launch host's name otherwise, which may mean nothing. Open MPI leaves loopback out of its own accord; it is told to
+    use it where the machine has nothing else (offline).
     """
     addresses = set(own)
     if len(addresses) != 1 or not hosts:
@@ -73,9 +74,15 @@ def choose(interfaces: Iterable[Interface], own: Iterable[str], hosts: Sequence[
     for interface in known:
         if interface.address == address:
             if ip_address(address).is_loopback:
-                return Choice(None, interface.name)
+                return Choice(
+                    None if _has_other(interface, known) else str(_network_of(interface)), interface.name
+                )
             return Choice(_common_network(interface, known, hosts), interface.name)
     return NOTHING
+
+
+def _has_other(loopback: Interface, interfaces: Iterable[Interface]) -> bool:
+    return any(each.name != loopback.name and _is_ipv4(each.address) for each in interfaces)
 
 
 def _common_network(chosen: Interface, interfaces: Sequence[Interface], hosts: Iterable[str]) -> str | None:

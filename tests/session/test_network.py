@@ -32,6 +32,11 @@ def test_on_one_machine_the_loopback_interface_is_enough() -> None:
     assert choose(HERE, ["127.0.0.1"], ["127.0.0.1", "127.0.0.1"]) == Choice(None, "lo")
 
 
+def test_where_there_is_loopback_alone_it_is_named() -> None:
+    """Open MPI leaves it out by itself, and an offline machine has nothing else."""
+    assert choose(HERE[:1], ["127.0.0.1"], ["127.0.0.1"]) == Choice("127.0.0.0/8", "lo")
+
+
 @pytest.mark.parametrize(
     ("own", "hosts"),
     [
