@@ -8,6 +8,7 @@ sentence for the user: what failed, where (host, file, option), what to try.
     ├── MissingDependency             1    pymesos or psutil is not installed
     ├── AllocationError               1    the hosts could not be had
     │   └── AllocationTimeout       124    ... in time (timeout(1)'s status)
+    ├── TimeLimitReached            125    the session's time was over before its program was
     ├── MasterError                   1    no master, or it refused us
     ├── LauncherError               127    no usable mpiexec
     ├── RemoteCommandError          255    roujiamo-rsh's own failures (ssh's convention, ssh(1) EXIT STATUS)
@@ -44,6 +45,12 @@ class AllocationTimeout(AllocationError):
     """The hosts were not there when the user's waiting time ended."""
 
     exit_status = 124
+
+
+class TimeLimitReached(RoujiamoError):
+    """The session has lasted as long as the user allowed (--time-limit)."""
+
+    exit_status = 125
 
 
 class MasterError(RoujiamoError):

@@ -169,6 +169,11 @@ class Gathering:
         """Whether all hosts that were asked for have been launched."""
         return self._allocator.is_satisfied
 
+    @property
+    def held(self) -> int:
+        """How many agents' offers are held."""
+        return self._allocator.held
+
     def explain(self) -> str:
         """Return what is missing; empty when nothing is."""
         return self._allocator.explain(self._agents)

@@ -29,6 +29,7 @@ from roujiamo.broker.owner import Owner
 from roujiamo.broker.session import Session
 from roujiamo.errors import RoujiamoError, UsageError
 from roujiamo.session.request import SessionRequest
+from roujiamo.system.log_files import TEXT_FORMAT, open_logs
 from roujiamo.system.runtime_folder import SessionFolder
 
 log = logging.getLogger(__name__)
@@ -100,7 +101,7 @@ async def _serve(control: socket.socket) -> int:
     try:
         request = SessionRequest.from_json(await asyncio.wait_for(reader.readline(), REQUEST_SECONDS))
         folder = SessionFolder(Path(request.folder))
-        _start_log(folder.path / "log", request.verbosity)
+        _start_log(folder.path / "log", request)
         failure = await _run(request, folder, notify, reader)
         status = failure.exit_status if failure else 0
     except (RoujiamoError, OSError, RuntimeError) as error:
@@ -151,10 +152,13 @@ async def _listen(reader: asyncio.StreamReader, session: Session) -> None:
         session.end()
 
 
-def _start_log(path: Path, verbosity: int) -> None:
-    handler: logging.Handler = logging.StreamHandler() if verbosity > 1 else logging.FileHandler(path)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(name)s %(levelname)s: %(message)s"))
+def _start_log(path: Path, request: SessionRequest) -> None:
+    """Raises UsageError where a file that the user wants cannot be written."""
+    is_shown = request.verbosity > 1
+    handler: logging.Handler = logging.StreamHandler() if is_shown else logging.FileHandler(path)
+    handler.setFormatter(logging.Formatter(TEXT_FORMAT))
     root = logging.getLogger("roujiamo")
-    root.addHandler(handler)
-    root.setLevel(logging.DEBUG if verbosity > 1 else logging.INFO)
+    for each in (handler, *open_logs(request.log_file, request.log_json)):
+        root.addHandler(each)
+    root.setLevel(logging.DEBUG if is_shown else logging.INFO)
     root.propagate = False

@@ -27,16 +27,17 @@ from typing import Any
 from roujiamo import dialects
 from roujiamo.broker.allocation import Allocation, Launch
 from roujiamo.broker.gathering import Gathering
-from roujiamo.broker.hosts import LOST, MAX_TOLD_COMMAND, READY, Host
+from roujiamo.broker.hosts import CONTACTED, LAUNCHING, LOST, MAX_TOLD_COMMAND, READY, Host
 from roujiamo.broker.moments import Moments
 from roujiamo.broker.proxies import Proxies
 from roujiamo.broker.shims import ShimConnection, ShimSocket
-from roujiamo.errors import AllocationError, HostUnknown, ProtocolError, RoujiamoError
+from roujiamo.errors import AllocationError, HostUnknown, ProtocolError, RoujiamoError, TimeLimitReached
 from roujiamo.protocol.handshake import SECRET_SIZE
 from roujiamo.protocol.route import Route
 from roujiamo.session import timeline
 from roujiamo.session.explanations import Ending, explain_daemon
 from roujiamo.session.names import HostIndex, HostName, aliases
+from roujiamo.session.option_values import show_time
 from roujiamo.session.request import SessionRequest
 from roujiamo.system.runtime_folder import SessionFolder
 
@@ -45,6 +46,9 @@ log = logging.getLogger(__name__)
 FIRST_COMMAND_SECONDS = 3.0
 SETTLE_SECONDS = 2.0
 SETTLE_LOOKS = 100
+# An owner gives its program less than that (`roujiamo.run.child`).
+OWNERS_SECONDS = 30.0
+COUNT_SECONDS = 0.1
 
 Notify = Callable[[dict[str, Any]], None]
 
@@ -82,7 +86,7 @@ class Session:
             on_launch=self._on_launch,
             is_ready=lambda: self._is_ready,
             end=self.end,
-            notify=notify,
+            notify=self._tell,
         )
         self._named = self._gathering.named
         # An agent that keeps failing must not be asked for ever; many at once may be having a bad moment.
@@ -97,6 +101,10 @@ class Session:
         self._commands = 0
         self._first_command = asyncio.Event()
         self._started_at = time.time()
+        self._counts: dict[str, Any] = {}
+        self._counted_at = 0.0
+        self._until: float | None = None
+        self._limit: asyncio.TimerHandle | None = None
 
     # Life.
 
@@ -109,6 +117,7 @@ class Session:
         try:
             if self._named is not None:
                 self._folder.tell_timeout(self.request.timeout_seconds)
+                self._start_clock()
             await self._shims.listen(self._folder.socket)
             await self._gathering.start()
             self._notify({"event": "listening", "socket": str(self._folder.socket)})
@@ -120,7 +129,7 @@ class Session:
         except RoujiamoError as error:
             failure = error
         finally:
-            for timer in timers:
+            for timer in (*timers, *([self._limit] if self._limit is not None else ())):
                 timer.cancel()
             for task in tasks:
                 task.cancel()
@@ -165,6 +174,41 @@ class Session:
         if not self._is_ready:
             self.end(self._gathering.late())
 
+    def _start_clock(self) -> None:
+        """From now on the session's time runs."""
+        limit = self.request.time_limit_seconds
+        if limit:
+            self._until = time.time() + limit
+            self._limit = self._loop.call_later(limit, self._on_time_is_up)
+
+    def _on_time_is_up(self) -> None:
+        failure = TimeLimitReached(
+            f"the time limit of {show_time(self.request.time_limit_seconds)} is reached"
+        )
+        if self._named is not None:
+            self.end(failure)
+            return
+        # The owner ends its program first; an owner that is stopped, or has no ear, is not waited for.
+        self._notify({"event": "time_is_up", "message": str(failure)})
+        self._limit = self._loop.call_later(OWNERS_SECONDS, self.end, failure)
+
+    def _tell(self, event: dict[str, Any]) -> None:
+        """Tell the owner, and how far the hosts are."""
+        if event["event"] == "progress" and self._named is None:
+            now = self._loop.time()
+            if now - self._counted_at >= COUNT_SECONDS:
+                # A thousand hosts have thousands of events.
+                self._counted_at = now
+                states = [host.state for host in self.hosts.values()]
+                self._counts = {
+                    "wanted": self.request.nodes,
+                    "offered": self._gathering.held,
+                    "starting": states.count(LAUNCHING) + states.count(CONTACTED),
+                    "ready": states.count(READY),
+                }
+            event = {**event, "hosts": self._counts}
+        self._notify(event)
+
     # Hosts.
 
     def _on_launch(self, launch: Launch) -> Host:
@@ -193,12 +237,13 @@ class Session:
         log.info("host %s is ready: %s", host.name, host.facts)
         self._moments.of_host(host, timeline.READY)
         self._awaited.discard(host)
-        self._notify({"event": "progress", "phase": "callback", "text": f"{host.name} is ready"})
+        self._tell({"event": "progress", "phase": "callback", "text": f"{host.name} is ready"})
         if self._named is not None:
             self._named.on_ready(host)
             return
         if not self._is_ready and self._gathering.is_satisfied and not self._awaited:
             self._is_ready = True
+            self._start_clock()
             self._moments.of_session(timeline.HOSTS_READY)
             self._notify(
                 {
@@ -324,6 +369,7 @@ class Session:
                 "pid": os.getpid(),
                 "owner_pid": self.request.owner_pid,
                 "since": self._started_at,
+                "until": self._until,
                 "master": self._gathering.master,
                 "framework_id": self._gathering.framework_id,
                 "state": "ending" if self._ending.done() else "waiting" if is_waiting else "ready",

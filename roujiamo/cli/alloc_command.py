@@ -21,9 +21,9 @@ one of them. Besides what the MPIs read, these are set:
   ROUJIAMO_NUM_HOSTS, ROUJIAMO_SLOTS, ROUJIAMO_SLOTS_PER_HOST
                            how many hosts, slots in all, and slots of each
   TMPDIR                   a folder that goes with the allocation
-The exit status is the command's; 124 when the hosts were not there in time, 127
-when there is no such command, 2 for a wrong option. Ctrl-C is the command's own
-matter.
+The exit status is the command's; 124 when the hosts were not there in time, 125
+when the time limit was reached, 127 when there is no such command, 2 for a
+wrong option. Ctrl-C is the command's own matter.
 """
 
 

@@ -14,6 +14,7 @@ def add(commands: Any) -> None:
         "doctor",
         help="tell whether a run would work from here",
         description="Look at this machine, the mpiexec and the master. Exit status 0 only when a run would work.",
+        usage="roujiamo doctor [options] --master MASTER",
     )
     parser.add_argument(
         "--trial",

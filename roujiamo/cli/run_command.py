@@ -25,8 +25,9 @@ An option goes before its variable ($NAME), that before your roujiamo.toml
 (~/.config/roujiamo/), that before the system's (/etc/roujiamo/), and the
 default comes last. Keys there are the long names: `mem = 512`.
 
-The exit status is mpiexec's; 124 when the hosts were not there in time, 127
-when there is no mpiexec, 2 for a wrong option.
+The exit status is mpiexec's; 124 when the hosts were not there in time, 125
+when the time limit was reached, 127 when there is no mpiexec, 2 for a wrong
+option.
 """
 
 

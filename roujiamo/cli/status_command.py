@@ -57,7 +57,8 @@ def _cancel(options: argparse.Namespace) -> int:
 
 
 def _logs(options: argparse.Namespace) -> int:
-    from roujiamo.status.logs import STREAMS, logs
+    from roujiamo.status.logs import logs
+    from roujiamo.system.sandboxes import STREAMS
 
     return logs(
         options.session,

@@ -114,6 +114,11 @@ class GangAllocator:
         """True where every host that was asked for has been accepted."""
         return not self._shares and not self._slots and not self._wants
 
+    @property
+    def held(self) -> int:
+        """How many agents' offers are held now."""
+        return len(self._held)
+
     def next_deadline(self) -> float | None:
         """Return when `on_tick` has something to do, or None."""
         return min((each for each in (self._hold_until, self._revive_at) if each is not None), default=None)

@@ -52,6 +52,9 @@ class HeldOffers:
     def __bool__(self) -> bool:
         return bool(self._agents)
 
+    def __len__(self) -> int:
+        return len(self._agents)
+
     def __contains__(self, agent_id: str) -> bool:
         return agent_id in self._agents
 

@@ -13,12 +13,13 @@ import pwd
 import shutil
 import sys
 
-from roujiamo.errors import LauncherError
+from roujiamo.errors import LauncherError, TimeLimitReached
 from roujiamo.run import launcher as launchers
 from roujiamo.run.child import Child
 from roujiamo.run.held_session import HeldSession
 from roujiamo.run.options import RunOptions
 from roujiamo.run.progress import Progress
+from roujiamo.run.record import Record, kept
 from roujiamo.run.timeline_file import check_place, write_timeline
 from roujiamo.run.waiting import Waiting
 from roujiamo.session import timeline
@@ -27,8 +28,11 @@ from roujiamo.session.names import listing
 
 def alloc(options: RunOptions) -> int:
     """Do what `roujiamo alloc` does; return the command's exit status. Raises RoujiamoError."""
+    return kept(options, _alloc)
+
+
+def _alloc(options: RunOptions, progress: Progress, record: Record) -> int:
     request, launch = options.request, options.launch
-    progress = Progress(sys.stderr, verbosity=request.verbosity, quiet=launch.quiet)
     command = list(options.command) or [_shell()]
     path = _find(command[0])
     launchers.shim_folder()
@@ -36,7 +40,10 @@ def alloc(options: RunOptions) -> int:
     # In a pipe we are silent when all is well, as `roujiamo run` is.
     told = 0 if not options.command and sys.stderr.isatty() and not launch.quiet else 1
     with Waiting() as waiting:
-        session = HeldSession(dataclasses.replace(request, shims_explain=True), waiting, progress)
+        session = HeldSession(
+            dataclasses.replace(request, shims_explain=True), waiting, progress, record.session
+        )
+        record.note_session(session)
         try:
             session.wait_until_ready()
             plan = launchers.launch_plan(session.request, launch, session.ready)
@@ -49,9 +56,11 @@ def alloc(options: RunOptions) -> int:
             hosts = [f"{host['name']} ({host['slots']})" for host in session.ready["hosts"]]
             progress.say(told, f"{listing(hosts)}: yours until {os.path.basename(command[0])} ends")
             child = Child(path, command, environment, waiting, is_own_master=True)
+            record.note_launch(session, command)
             session.note(timeline.PROGRAM_STARTED)
             status = child.follow(session)
             session.note(timeline.PROGRAM_ENDED)
+            record.keep_host_logs(session, progress)
         finally:
             session.close()
             if launch.timeline is not None:
@@ -61,7 +70,7 @@ def alloc(options: RunOptions) -> int:
                 if trouble is not None:
                     progress.say(0, trouble)
     progress.say(told, "the hosts are given back")
-    return status
+    return TimeLimitReached.exit_status if session.is_time_up else status
 
 
 def _shell() -> str:

@@ -17,6 +17,8 @@ from roujiamo.run.waiting import ChildEnded, SignalCame, Waiting
 
 # After a host is lost, or the broker, a launcher ends by itself when its agents do; this is for one that does not.
 GRACE_SECONDS = 20.0
+# Between SIGTERM and SIGKILL where the session's time is over.
+LIMIT_SECONDS = 10.0
 
 
 class Child:
@@ -59,6 +61,7 @@ class Child:
         deadline: float | None = None
         look_at = look() if look is not None else None
         stopped_by = 0
+        is_limit_told = False
         while True:
             happening = self._waiting.next(
                 min((at for at in (deadline, look_at) if at is not None), default=None)
@@ -74,7 +77,11 @@ class Child:
                 # Whose reader has had enough knows why it ended: `| head -n 1`.
                 is_told = happening.status == 128 + signal.SIGPIPE
                 if happening.by_signal and not (
-                    is_told or session.stop_signals or session.losses or self._is_own_master
+                    is_told
+                    or session.stop_signals
+                    or session.losses
+                    or session.is_time_up
+                    or self._is_own_master
                 ):
                     session.tell(f"{self._path} was ended by signal {happening.status - 128}")
                 return happening.status if not stopped_by else (happening.status or 128 + stopped_by)
@@ -89,6 +96,15 @@ class Child:
                     deadline = min(deadline or now + grace, now + grace)
             elif session.take_in(happening) and not self._is_own_master:
                 deadline = deadline or now + GRACE_SECONDS
+            if session.is_time_up and not is_limit_told:
+                is_limit_told = True
+                # A shell at a terminal ignores TERM, and passes HUP on to its jobs (bash(1), SIGNALS). Without job
+                # control its jobs are of our own process group, which is not to be hung up.
+                is_shell = self._is_own_master and os.isatty(0)
+                for number in (signal.SIGTERM, *((signal.SIGHUP,) if is_shell else ())):
+                    os.kill(self.pid, number)
+                kill_signals = iter((signal.SIGKILL,))
+                deadline = now + LIMIT_SECONDS
 
     def _is_end(self, came: SignalCame) -> bool:
         if self._is_own_master:

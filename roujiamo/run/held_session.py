@@ -45,14 +45,15 @@ class HeldSession:
     that is known. `failed_commands`: the broker's events, one for each command on each host.
     `is_unused`: no command was ever started on any of its hosts; `causes`: sentences that may explain a failure that
     nothing else explains; both known once the session is closed. `moments`: what happened when, where that is wanted.
+    `is_time_up`: its time limit is reached.
     """
 
-    def __init__(self, request: SessionRequest, waiting: Waiting, progress: Progress) -> None:
-        """Start the broker. Raises RoujiamoError."""
+    def __init__(self, request: SessionRequest, waiting: Waiting, progress: Progress, name: str = "") -> None:
+        """Start the broker of the session `name` (""; one is made up). Raises RoujiamoError."""
         self.request = dataclasses.replace(
             request,
             user=request.user or current_user(),
-            folder=str(new_session_folder()),
+            folder=str(new_session_folder(name)),
             owner_pid=os.getpid(),
         )
         self.ready: dict[str, Any] = {}
@@ -65,6 +66,7 @@ class HeldSession:
         self._is_closing = False
         self._is_closed = False
         self.stop_signals = 0
+        self.is_time_up = False
         self._waiting = waiting
         self._progress = progress
         self._is_broker_gone = False
@@ -115,6 +117,12 @@ class HeldSession:
         if happening.event is None:
             return not self._is_closed and self._lose(BROKER_GONE)
         event = happening.event
+        if event["event"] == "time_is_up":
+            self.is_time_up = True
+            self._progress.say(0, f"{event['message']} (--time-limit); the run is ended")
+            return False
+        if event["event"] == "failed" and self.is_time_up:
+            return False
         if event["event"] in ("host_lost", "failed"):
             return self._lose(str(event["message"]), str(event.get("remedy", "")))
         if event["event"] == "moment":

@@ -11,25 +11,29 @@ sent to this process alone is passed on.
 from __future__ import annotations
 
 import shlex
-import sys
 import time
 
-from roujiamo.errors import RoujiamoError
+from roujiamo.errors import RoujiamoError, TimeLimitReached
 from roujiamo.run import launcher as launchers
 from roujiamo.run.child import Child
 from roujiamo.run.explaining import explained, found_around
 from roujiamo.run.held_session import HeldSession
 from roujiamo.run.options import RunOptions
 from roujiamo.run.progress import Progress
+from roujiamo.run.record import Record, kept
 from roujiamo.run.strays import Strays
 from roujiamo.run.timeline_file import check_place, write_timeline
 from roujiamo.run.waiting import Waiting
 from roujiamo.session import timeline
+from roujiamo.session.settings import without_secrets
 
 
 def run(options: RunOptions) -> int:
     """Do what `roujiamo run` does; return the exit status. Raises RoujiamoError."""
-    progress = Progress(sys.stderr, verbosity=options.request.verbosity, quiet=options.launch.quiet)
+    return kept(options, _run)
+
+
+def _run(options: RunOptions, progress: Progress, record: Record) -> int:
     launcher = launchers.find_launcher(options.launch.mpiexec)
     launchers.shim_folder()
     check_place(options.launch.timeline)
@@ -40,14 +44,15 @@ def run(options: RunOptions) -> int:
             f"{launcher.version!r}; it is told about the hosts in every way there is, and by ROUJIAMO_HOSTFILE",
         )
     with Waiting() as waiting:
-        session = HeldSession(options.request, waiting, progress)
+        session = HeldSession(options.request, waiting, progress, record.session)
+        record.note_session(session)
         status = -1
         found: list[str] = []
         try:
             session.wait_until_ready()
             started = time.monotonic()
-            status, stray = _run_launcher(options, launcher, session, waiting, progress)
-            if status:
+            status, stray = _run_launcher(options, launcher, session, waiting, progress, record)
+            if status and not session.is_time_up:
                 seconds, arguments = time.monotonic() - started, options.launch.mpi_arguments
                 found = found_around(session, launcher, arguments, options.command[0], seconds)
         finally:
@@ -59,6 +64,8 @@ def run(options: RunOptions) -> int:
                 trouble = write_timeline(options.launch.timeline, session.moments, "mpiexec", title)
                 if trouble is not None:
                     progress.say(0, trouble)
+    if session.is_time_up:
+        return TimeLimitReached.exit_status
     if status and not session.stop_signals:
         for sentence in (*session.causes, *session.remedies, *(explained(session) or found)):
             progress.say(0, sentence)
@@ -77,6 +84,7 @@ def _run_launcher(
     session: HeldSession,
     waiting: Waiting,
     progress: Progress,
+    record: Record,
 ) -> tuple[int, str | None]:
     """Run mpiexec; return its status, and where its ranks ran if that was not in the tasks."""
     plan = launchers.launch_plan(session.request, options.launch, session.ready)
@@ -90,12 +98,14 @@ def _run_launcher(
         session.ready,
         launchers.said_parameters(launcher.path, options.launch.mpi_arguments),
     )
-    progress.say(1, f"{launcher.name}: {shlex.join(line)}")
+    progress.say(1, f"{launcher.name}: {shlex.join(without_secrets(line))}")
+    record.note_launch(session, line, launcher.name)
     child = Child(launcher.path, line, environment, waiting, is_own_master=False)
     session.note(timeline.PROGRAM_STARTED)
     strays = Strays(child.pid)
     status = child.follow(session, strays.look)
     session.note(timeline.PROGRAM_ENDED)
+    record.keep_host_logs(session, progress)
     return status, strays.found
 
 

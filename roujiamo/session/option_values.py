@@ -36,6 +36,36 @@ def read_seconds(text: str) -> float:
     return seconds
 
 
+def read_time_limit(text: str) -> float:
+    """Return the seconds of a time limit as srun(1) writes it (--time), 0 for none. Raises ValueError.
+
+    MINUTES, MINUTES:SECONDS, HOURS:MINUTES:SECONDS, DAYS-HOURS, DAYS-HOURS:MINUTES, DAYS-HOURS:MINUTES:SECONDS.
+    """
+    if text.lower() in ("unlimited", "infinite"):
+        return 0.0
+    days, dash, rest = text.partition("-")
+    parts = rest.split(":") if dash else [days] if ":" not in days else days.split(":")
+    words = [days, *parts] if dash else parts
+    if len(parts) > 3 or not all(word.isascii() and word.isdigit() and len(word) < 9 for word in words):
+        raise ValueError(f"{text!r} is not a time limit: MINUTES, MM:SS, HH:MM:SS, DAYS-HH, DAYS-HH:MM:SS")
+    numbers = [int(part) for part in parts]
+    if dash:
+        hours, minutes, seconds = [*numbers, 0, 0][:3]
+        return float(((int(days) * 24 + hours) * 60 + minutes) * 60 + seconds)
+    # One number is minutes, two are minutes and seconds.
+    hours, minutes, seconds = [0, *numbers, 0][:3] if len(numbers) < 3 else numbers
+    return float((hours * 60 + minutes) * 60 + seconds)
+
+
+def show_time(seconds: float) -> str:
+    """Return a time as `read_time_limit` reads it: `1:05`, `2:00:00`, `1-00:00:00`."""
+    whole = round(seconds)
+    hours, minutes, rest = whole // 3600, whole // 60 % 60, whole % 60
+    if hours >= 24:
+        return f"{hours // 24}-{hours % 24:02}:{minutes:02}:{rest:02}"
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
 def read_ports(text: str) -> tuple[int, int]:
     """Return the two ends of LOW[-HIGH]. Raises ValueError."""
     low, _, high = text.partition("-")

@@ -27,6 +27,7 @@ from roujiamo.session.option_values import (
     read_ports,
     read_seconds,
     read_switch,
+    read_time_limit,
     read_timeline,
     read_verbosity,
 )
@@ -47,6 +48,7 @@ class LaunchOptions:
     secret_file: str | None = None
     timeline: str | None = None
     quiet: bool = False
+    output: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -228,6 +230,16 @@ OPTIONS = (
         read=read_seconds,
         group=SIZE,
         help="how long to wait for the hosts",
+    ),
+    Option(
+        field="time_limit_seconds",
+        flags=("-t", "--time-limit"),
+        aliases=("--time",),
+        variable="ROUJIAMO_TIME_LIMIT",
+        metavar="TIME",
+        read=read_time_limit,
+        group=SIZE,
+        help="how long the hosts may be had, as srun writes it: MINUTES, MM:SS, HH:MM:SS, DAYS-HH; 0: no limit",
     ),
     Option(
         field="spread",
@@ -495,6 +507,34 @@ OPTIONS = (
         is_path=True,
         group=OUTPUT,
         help="what happened when, on each host: a picture (.svg) or a Chrome trace for Perfetto (.json)",
+    ),
+    Option(
+        field="output",
+        flags=("--output",),
+        variable="ROUJIAMO_OUTPUT",
+        metavar="DIR",
+        is_path=True,
+        group=OUTPUT,
+        help="keep a record of the run in this new folder (%j: the session's id, %x: its name): options, hosts, "
+        "timeline, logs, exit status",
+    ),
+    Option(
+        field="log_file",
+        flags=("--log-file",),
+        variable="ROUJIAMO_LOG_FILE",
+        metavar="FILE",
+        is_path=True,
+        group=OUTPUT,
+        help="append all that is said, and the broker's log, to this file",
+    ),
+    Option(
+        field="log_json",
+        flags=("--log-json",),
+        variable="ROUJIAMO_LOG_JSON",
+        metavar="FILE",
+        is_path=True,
+        group=OUTPUT,
+        help="the same as lines of JSON",
     ),
     Option(
         field="quiet",

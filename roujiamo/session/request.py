@@ -40,6 +40,9 @@ class SessionRequest:
 
     `shims_explain`: where a launcher's daemon fails, its shim says why: no program of ours waits for the launcher.
 
+    `time_limit_seconds`: how long the session may last from the moment that its hosts are ready, 0 for as long as it
+    likes; one that is on demand, from its start.
+
     `tells_moments`: the owner wants to know what happens to each host when (`--timeline`).
     """
 
@@ -81,12 +84,15 @@ class SessionRequest:
     prefix: str | None = None
     environment: dict[str, str] = field(default_factory=dict, repr=False)
     timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS
+    time_limit_seconds: float = 0.0
     reconnect_grace_seconds: float = DEFAULT_RECONNECT_GRACE_SECONDS
     keepalive_seconds: float = DEFAULT_KEEPALIVE_SECONDS
     failover_timeout_seconds: float = FAILOVER_TIMEOUT_SECONDS
     callback_address: str | None = None
     callback_ports: tuple[int, int] | None = None
     verbosity: int = 0
+    log_file: str | None = None
+    log_json: str | None = None
     is_on_demand: bool = False
     slots_by_host: dict[str, int] = field(default_factory=dict)
     slots_per_host: int = 1

@@ -103,6 +103,8 @@ def _table(sessions: Sequence[dict[str, Any]], now: float) -> list[str]:
     lines = [_aligned(rows[0], widths)]
     for row, session in zip(rows[1:], sessions, strict=True):
         lines.append(_aligned(row, widths))
+        if session.get("until"):
+            lines.append(f"  {duration(session['until'] - now)} left of its time limit")
         if session["waiting_for"]:
             lines.append(f"  {session['waiting_for']}")
         lines += [f"  {line}" for host in session["hosts"] for line in _host_lines(host, now)]

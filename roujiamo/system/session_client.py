@@ -20,14 +20,19 @@ from roujiamo.system.programs import program_command
 from roujiamo.system.runtime_folder import runtime_folder, sweep
 
 
-def new_session_folder() -> Path:
+def new_session_name() -> str:
+    """Return the id of a new session, which is its folder's name."""
+    return f"{os.getpid()}-{secrets.token_hex(4)}"
+
+
+def new_session_folder(name: str = "") -> Path:
     """Return the path of a new session's folder, which the broker makes; sweep what dead brokers left.
 
     Raises RoujiamoError.
     """
     folder = runtime_folder()
     sweep(folder)
-    return folder / f"{os.getpid()}-{secrets.token_hex(4)}"
+    return folder / (name or new_session_name())
 
 
 def current_user() -> str:

@@ -233,3 +233,10 @@ def test_a_configuration_is_read_without_a_wrapper_too(bench_by_hand: Bench) -> 
     assert result.status == 255
     assert f"{file}:2: memory: there is no such option" in result.err
     assert len(result.err.splitlines()) == 1, result.err
+
+
+def test_a_time_limit_ends_a_session_without_a_wrapper(bench_by_hand: Bench) -> None:
+    """Its time runs from its start, and the launcher hears why its agents end."""
+    result = bench_by_hand.run("roujiamo-rsh", "agent1", "echo up; sleep 100", ROUJIAMO_TIME_LIMIT="0:03")
+    assert (result.status, result.out) == (255, "up\n")
+    assert "the time limit of 0:03 is reached" in result.err

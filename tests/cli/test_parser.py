@@ -47,15 +47,16 @@ def test_help_fits_80_columns(name: str, columns: str, monkeypatch: pytest.Monke
 @pytest.mark.parametrize("name", ["ompirun.sh", "roujiamo run", "roujiamo alloc", "roujiamo doctor"])
 def test_each_option_is_shown_with_its_variable_and_its_default(name: str) -> None:
     """One need not look elsewhere."""
-    text = " ".join(parsers()[name].format_help().partition("\noptions:\n")[2].split())
+    text = parsers()[name].format_help()
     for option in OPTIONS:
         if option.flags[-1] in parsers()[name]._option_string_actions:
-            shown = re.search(rf"{re.escape(option.flags[-1])} .*?\[\$(\w+)\]", text)
+            flag = re.escape(option.flags[-1])
+            shown = re.search(rf"^  (?:-\w, )?{flag}[ \n].*?\[\$(\w+)\]", text, re.MULTILINE | re.DOTALL)
             assert shown is not None, option
             assert shown[1] == option.variable
             default = default_of(option)
             if isinstance(default, float) and default:
-                assert f"(default: {default:g})" in shown[0]
+                assert f"(default: {default:g})" in " ".join(shown[0].split())
 
 
 @pytest.mark.parametrize("name", ["roujiamo", "ompirun.sh", "roujiamo run", "roujiamo alloc"])

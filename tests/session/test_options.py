@@ -5,7 +5,15 @@ import dataclasses
 import pytest
 
 from roujiamo.errors import UsageError
-from roujiamo.session.option_values import read_amount, read_count, read_ports, read_seconds, read_switch
+from roujiamo.session.option_values import (
+    read_amount,
+    read_count,
+    read_ports,
+    read_seconds,
+    read_switch,
+    read_time_limit,
+    show_time,
+)
 from roujiamo.session.options import (
     OPTIONS,
     LaunchOptions,
@@ -88,6 +96,32 @@ def test_what_cannot_be_meant_is_refused(read: object, text: str) -> None:
     assert callable(read)
     with pytest.raises(ValueError, match="is n"):
         read(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds", "shown"),
+    [
+        ("90", 5400, "1:30:00"),
+        ("1:05", 65, "1:05"),
+        ("2:00:05", 7205, "2:00:05"),
+        ("1-2", 26 * 3600, "1-02:00:00"),
+        ("1-2:30", 26.5 * 3600, "1-02:30:00"),
+        ("1-0:0:7", 86407, "1-00:00:07"),
+        ("0:90", 90, "1:30"),
+        ("0", 0, "0:00"),
+        ("unlimited", 0, "0:00"),
+    ],
+)
+def test_a_time_limit_is_written_as_srun_writes_it(text: str, seconds: float, shown: str) -> None:
+    """srun(1), --time."""
+    assert (read_time_limit(text), show_time(seconds)) == (seconds, shown)
+
+
+@pytest.mark.parametrize("text", ["", "1h", "-5", "1:2:3:4", "1-", "1-2:3:4:5", "1.5", "a-1", ":", "1:", "²"])
+def test_what_is_no_time_limit_is_refused(text: str) -> None:
+    """With the forms that there are."""
+    with pytest.raises(ValueError, match="is not a time limit: MINUTES, MM:SS"):
+        read_time_limit(text)
 
 
 def test_a_request_takes_its_fields_and_the_chosen_variables_with_their_values() -> None:

@@ -1,0 +1,227 @@
+"""What is kept of a run: the log files, and the folder of `--output`.
+
+Runs in `roujiamo run` and `roujiamo alloc`, around all that they do, so that a launch that failed has its record too.
+The folder is the user's alone and holds no secret (see `roujiamo.session.settings`):
+
+    run.json                      options and who has said so, hosts, mpiexec's line, times, exit status, the failure
+    log, log.json                 what was said, and the broker's log
+    timeline.json, timeline.svg   what happened when, on each host
+    hosts/HOST.stdout, .stderr    what the hosts' tasks have written in their sandboxes
+
+The program's own stdout and stderr are not in it: they are the user's.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import json
+import logging
+import os
+import re
+import socket
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import roujiamo
+from roujiamo.errors import RoujiamoError, UsageError
+from roujiamo.run.held_session import HeldSession
+from roujiamo.run.options import RunOptions
+from roujiamo.run.progress import Progress
+from roujiamo.run.timeline_file import write_timeline
+from roujiamo.session.settings import without_secrets
+from roujiamo.system.log_files import open_logs
+from roujiamo.system.sandboxes import STREAMS, Log, find_logs
+from roujiamo.system.session_client import current_user, new_session_name
+from roujiamo.system.sessions import ask
+
+# The hosts' logs are read while the session is still there, at the cost of its end coming later.
+HOST_LOGS_SECONDS = 15.0
+HOST_LOGS_AT_ONCE = 16
+
+Body = Callable[[RunOptions, Progress, "Record"], int]
+
+
+def kept(options: RunOptions, body: Body) -> int:
+    """Do `body` and keep what is wanted of it; return its exit status. Raises what it raises."""
+    record = Record(options)
+    options = record.options
+    request = options.request
+    progress = Progress(
+        sys.stderr,
+        verbosity=request.verbosity,
+        quiet=options.launch.quiet,
+        logs=open_logs(request.log_file, request.log_json),
+    )
+    try:
+        status = body(options, progress, record)
+    except RoujiamoError as error:
+        progress.log(logging.ERROR, str(error))
+        record.end(error.exit_status, str(error), progress)
+        raise
+    else:
+        record.end(status, None, progress)
+        return status
+    finally:
+        progress.close()
+
+
+class Record:
+    """The folder of `--output`, where there is one; else nothing is kept. `options`: with what the record needs.
+
+    `session`: the id of the session that is to be started.
+    """
+
+    def __init__(self, options: RunOptions) -> None:
+        """Make the folder. Raises UsageError where it cannot be, or holds something."""
+        self.options = options
+        self.session = new_session_name()
+        self._folder: Path | None = None
+        self._content: dict[str, Any] = {}
+        self._session: HeldSession | None = None
+        if options.launch.output is None:
+            return
+        request = options.request
+        name = _named(options.launch.output, self.session, request.name)
+        self._folder = folder = Path(os.path.abspath(name))
+        try:
+            folder.mkdir(0o700, parents=True, exist_ok=True)
+            if any(folder.iterdir()):
+                raise UsageError(
+                    f"--output {name}: there is something in it; name another folder, or one for each run by %j"
+                )
+        except OSError as error:
+            raise UsageError(f"--output {name}: cannot be made: {error.strerror}") from error
+        request = replace(
+            request,
+            tells_moments=True,
+            log_file=request.log_file or str(folder / "log"),
+            log_json=request.log_json or str(folder / "log.json"),
+        )
+        self.options = replace(options, request=request)
+        self._content = {
+            "roujiamo": roujiamo.__version__,
+            "session": self.session,
+            "name": request.name,
+            "command": without_secrets(options.command),
+            "directory": os.getcwd(),
+            "launch_host": socket.gethostname(),
+            "user": current_user(),
+            "started": time.time(),
+            "settings": [
+                {"option": flag, "value": value, "from": source}
+                for flag, value, source in options.settings.shown()
+            ],
+            "configurations": list(options.settings.files),
+            "logs": [request.log_file, request.log_json],
+            "hosts": [],
+        }
+        self._write()
+
+    def note_session(self, session: HeldSession) -> None:
+        """Remember the session, whose moments belong to the record."""
+        self._session = session
+
+    def note_launch(self, session: HeldSession, line: Sequence[str], mpi: str = "") -> None:
+        """Keep who the hosts are and what is run with them."""
+        if self._folder is None:
+            return
+        self._content["hosts"] = [
+            {key: host[key] for key in ("name", "slots", "task_id", "agent_id")}
+            for host in session.ready["hosts"]
+        ]
+        self._content["mpi"] = mpi
+        self._content["line"] = without_secrets(line)
+        self._write()
+
+    def keep_host_logs(self, session: HeldSession, progress: Progress) -> None:
+        """Read what the hosts' tasks have written, while they are still there; never for long."""
+        if self._folder is None or session.stop_signals or not session.ready:
+            return
+        folder = self._folder / "hosts"
+        try:
+            status = ask(Path(session.request.folder), {"request": "status"})
+            logs = list(find_logs(status, (), STREAMS, lambda sentence: progress.say(1, sentence)))
+            folder.mkdir(0o700)
+        except (RoujiamoError, OSError) as error:
+            progress.say(0, f"the record lacks the hosts' logs: {error}")
+            return
+        pool = concurrent.futures.ThreadPoolExecutor(HOST_LOGS_AT_ONCE)
+        readings = [
+            pool.submit(lambda log, path: path.write_bytes(log.read()), log, path)
+            for log, path in zip(logs, _paths(logs, folder), strict=True)
+        ]
+        done, late = concurrent.futures.wait(readings, HOST_LOGS_SECONDS)
+        pool.shutdown(wait=False, cancel_futures=True)
+        failures = [str(each.exception()) for each in done if each.exception() is not None]
+        if late or failures:
+            why = failures[0] if failures else f"not read within {HOST_LOGS_SECONDS:g} s"
+            progress.say(
+                0, f"the record lacks {len(late) + len(failures)} of {len(logs)} logs of the hosts: {why}"
+            )
+
+    def end(self, status: int, failure: str | None, progress: Progress) -> None:
+        """Keep how it ended."""
+        if self._folder is None:
+            return
+        self._content.update(ended=time.time(), exit_status=status, failure=failure)
+        if self._session is not None:
+            program = (
+                "mpiexec"
+                if self._content.get("mpi")
+                else os.path.basename(self._content.get("line", ["it"])[0])
+            )
+            title = f"{self._content['name']}: {program} over {len(self._content['hosts'])} hosts"
+            for ending in ("json", "svg"):
+                path = str(self._folder / f"timeline.{ending}")
+                trouble = write_timeline(path, self._session.moments, program, title)
+                if trouble is not None:
+                    progress.say(0, trouble)
+        try:
+            self._write()
+        except UsageError as error:
+            progress.say(0, str(error))
+        progress.say(1, f"the record of the run is in {self._folder}")
+
+    def _write(self) -> None:
+        """Raises UsageError."""
+        assert self._folder is not None
+        path = self._folder / "run.json"
+        try:
+            # Never half a file, whoever is killed when.
+            fresh = path.with_name(".run.json")
+            fresh.write_text(json.dumps(self._content, indent=2) + "\n", encoding="utf-8")
+            fresh.chmod(0o600)
+            fresh.replace(path)
+        except OSError as error:
+            raise UsageError(f"--output: {path} cannot be written: {error.strerror}") from error
+
+
+def _named(pattern: str, session: str, name: str) -> str:
+    """Return the folder's name, as srun(1) fills patterns in: %j the session, %x its name, %% a percent sign."""
+    filled: Mapping[str, str] = {"j": session, "x": name.replace("/", "_"), "%": "%"}
+
+    def fill(found: re.Match[str]) -> str:
+        if found[1] not in filled:
+            raise UsageError(
+                f"--output {pattern}: {found[0]} is neither %j (the session), %x (its name) nor %%"
+            )
+        return filled[found[1]]
+
+    return re.sub("%(.?)", fill, pattern, flags=re.DOTALL)
+
+
+def _paths(logs: Sequence[Log], folder: Path) -> list[Path]:
+    """Return where each log is kept: by its host's name, which comes from Mesos and may come twice."""
+    paths: list[Path] = []
+    for log in logs:
+        name = "".join(letter if letter.isalnum() or letter in "-._" else "_" for letter in log.host)
+        path, number = folder / f"{name}.{log.stream}", 1
+        while path in paths:
+            number += 1
+            path = folder / f"{name}.{number}.{log.stream}"
+        paths.append(path)
+    return paths
