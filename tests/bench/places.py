@@ -60,7 +60,8 @@ class Held:
 def ground(agents: int, *options: str) -> Iterator[Ground]:
     """A local cluster of so many agents, in namespaces where that is possible."""
     environment = {
-        **os.environ,
+        # Users have bytecode; without this each program would compile the whole package at each start.
+        **{name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"},
         **mpi_environment(),
         "PYTHONPATH": str(ROOT),
         "ROUJIAMO_PYTHON": sys.executable,
