@@ -109,6 +109,7 @@ class Gathering:
         )
         await self._driver.start()
         self._moments.of_session(timeline.DRIVER_STARTED)
+        self._allocation.prepare()
 
     async def follow_driver(self) -> None:
         """Handle the driver's events for as long as the session lives; a failure ends it."""

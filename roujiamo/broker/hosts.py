@@ -143,6 +143,10 @@ class Host:
             self._flush_scheduled = True
             asyncio.get_running_loop().call_soon(self.flush)
 
+    def hold(self) -> None:
+        """Until the next `flush`, which is the caller's, frames wait: it spares a turn of the loop."""
+        self._flush_scheduled = True
+
     def flush(self) -> None:
         """Write what may be written now."""
         self._flush_scheduled = False

@@ -43,10 +43,7 @@ class Proxies:
         unlocks_memory: bool,
         moments: Moments,
     ) -> None:
-        """`hosts` by task id, as the session keeps them. `is_ending`: a proxy that leaves is not missed any more.
-
-        Raises UsageError where the user's environment is too large: before anything is launched.
-        """
+        """`hosts` by task id, as the session keeps them. `is_ending`: a proxy that leaves is not missed any more."""
         self.targets: list[str] = []
         self._request = request
         self._hosts = hosts
@@ -56,22 +53,30 @@ class Proxies:
         self._connected: set[Host] = set()
         self._all_gone = asyncio.Event()
         self._by_identity: dict[tuple[int, bytes], Host] = {}
-        self._welcome = build_welcome(
-            carried_modules(),
-            request.environment,
-            {
-                "reconnect_grace_seconds": request.reconnect_grace_seconds,
-                "silence_seconds": request.keepalive_seconds,
-                "unlocks_memory": unlocks_memory,
-            },
-            request.prefix,
-        )
+        self._unlocks_memory = unlocks_memory
+        self._welcome = b""
         self._port = CallBackPort(
             find_secret=self._find_secret,
             find_host=lambda responder: self._by_identity[(responder.kind, responder.identity)],
             on_proved=self._on_proved,
             on_disconnected=self._on_disconnected,
             keepalive_seconds=request.keepalive_seconds,
+        )
+
+    def prepare(self) -> None:
+        """Make what all hosts are sent. Raises UsageError where the user's environment is too large for it.
+
+        Before anything is launched, and while the driver looks for the master: it takes some 10 ms.
+        """
+        self._welcome = build_welcome(
+            carried_modules(),
+            self._request.environment,
+            {
+                "reconnect_grace_seconds": self._request.reconnect_grace_seconds,
+                "silence_seconds": self._request.keepalive_seconds,
+                "unlocks_memory": self._unlocks_memory,
+            },
+            self._request.prefix,
         )
 
     async def listen(self, master_address: str) -> None:

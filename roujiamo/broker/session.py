@@ -59,7 +59,7 @@ class Session:
     def __init__(self, request: SessionRequest, folder: SessionFolder, notify: Notify) -> None:
         """`notify(event)` tells the owner: progress, moment, warning, ready, host_lost, failed, closed.
 
-        Raises UsageError where the request contradicts itself, or the user's environment is too large.
+        Raises UsageError where the request contradicts itself.
         """
         self.request = request
         self.hosts: dict[str, Host] = {}
@@ -120,6 +120,7 @@ class Session:
                 self._start_clock()
             await self._shims.listen(self._folder.socket)
             await self._gathering.start()
+            self._proxies.prepare()
             self._notify({"event": "listening", "socket": str(self._folder.socket)})
             tasks.append(self._loop.create_task(self._gathering.follow_driver()))
             tasks.append(self._loop.create_task(self._proxies.keep_alive()))

@@ -17,6 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from roujiamo.broker.hosts import Host
 from roujiamo.errors import ProtocolError, RoujiamoError
 from roujiamo.protocol import frames
 from roujiamo.protocol.channel import CLOSED
@@ -56,6 +57,9 @@ class ShimConnection(asyncio.Protocol):
         self._server.connections.add(self)
 
     def data_received(self, data: bytes) -> None:
+        host = self._route.acceptor if self._route is not None else None
+        if isinstance(host, Host):
+            host.hold()
         try:
             for frame_type, channel, payload in self._decoder.receive_data(data):
                 self._receive(frame_type, channel, payload)
@@ -64,6 +68,8 @@ class ShimConnection(asyncio.Protocol):
             if self._route is not None:
                 self._route.abort(255, f"the request broke the protocol: {error}")
             self.close()
+        if isinstance(host, Host):
+            host.flush()
 
     def _receive(self, frame_type: int, channel: int, payload: bytes) -> None:
         if frame_type == frames.CONTROL and self._route is None:

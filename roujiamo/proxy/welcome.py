@@ -53,9 +53,9 @@ def build_welcome(
 ) -> bytes:
     """Return what the WELCOME frames of all hosts begin with; behind it stands each host's resume credential.
 
-    Made once a session, not once a host: to compress it takes 7 ms. `environment`: what the user wants remote commands to have.
-    `settings`: see `roujiamo.proxy.settings`. `prefix`: the folder with the bin and lib of the MPI that remote commands
-    find first.
+    Made once a session, not once a host: to compress it takes 7 ms. `environment`: what the user wants remote commands
+    to have. `settings`: see `roujiamo.proxy.settings`. `prefix`: the folder with the bin and lib of the MPI that remote
+    commands find first.
 
     Raises UsageError where it is more than the wire allows; only the environment can be that large.
     """

@@ -39,6 +39,7 @@ async def serve(hosts: int, folder: Path) -> None:
     session = Session(request, SessionFolder(folder), json.dumps)
     gathering = session._gathering
     gathering._driver = NoDriver()  # type: ignore[assignment]
+    session._proxies.prepare()
     await session._shims.listen(session._folder.socket)
     await session._proxies.listen("127.0.0.1:5050")
     offers = [offer(number) for number in range(hosts)]
