@@ -81,7 +81,7 @@ class Relay:
         self._note = note
         self._channel = Channel(CHANNEL, OPENER)
         self._decoder = Decoder(MAX_PAYLOAD)
-        # One buffer for all: a new one of this size is a mapping of its own each time, 60 µs of the system for each frame.
+        # One buffer for all: a new one of this size is a mapping of its own, 40 µs of the system for each frame.
         self._received = memoryview(bytearray(RECEIVE_SIZE))
         self._outgoing = memoryview(b"")
         self._stdout = Output(STDOUT, "stdout")
