@@ -34,6 +34,8 @@ LAYERS = {
     # What a broker needs to know of the proxy it starts: the task's command text, and the parcel that follows it.
     "roujiamo.proxy.bootstrap": 2,
     "roujiamo.proxy.welcome": 2,
+    # What would be asked of Mesos: the broker asks it, a dry run shows it.
+    "roujiamo.broker.allocation": 2,
     "roujiamo.shim": 3,
     "roujiamo.proxy": 3,
     "roujiamo.broker": 3,

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import ipaddress
 import logging
 import os
 import socket
@@ -202,38 +201,3 @@ class CallBackPort:
             self._server.close()
         for connection in list(self._pending):
             connection.abort()
-
-
-def address_towards(peer: str) -> str:
-    """Return the local address from which packets to `peer` (an IP address or a name) would leave.
-
-    Nothing is sent: connecting a datagram socket only asks the routing table (udp(7)). Raises RoujiamoError.
-    """
-    try:
-        family, kind, protocol, _, target = socket.getaddrinfo(peer, 9, type=socket.SOCK_DGRAM)[0]
-        with socket.socket(family, kind, protocol) as probe:
-            probe.connect(target)
-            return str(probe.getsockname()[0])
-    except OSError as error:
-        raise RoujiamoError(
-            f"no route to {peer} to tell the tasks where to call back: {error}; give --callback-address"
-        ) from error
-
-
-def listening_address(advertised: str) -> str:
-    """Return the address to listen on when tasks are told `advertised`: loopback stays loopback, else all of a family.
-
-    An advertised address may be one that only a NAT or another interface has, so it is not bound itself.
-    """
-    try:
-        address = ipaddress.ip_address(advertised)
-    except ValueError:
-        return "0.0.0.0"  # noqa: S104 - who connects must prove the session's secret
-    if address.is_loopback:
-        return advertised
-    return "::" if address.version == 6 else "0.0.0.0"  # noqa: S104 - the same
-
-
-def callback_target(address: str, port: int) -> str:
-    """Return `address:port` as a task is told it; an IPv6 address in brackets (RFC 3986 section 3.2.2)."""
-    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"

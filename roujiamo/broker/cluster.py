@@ -11,25 +11,12 @@ import json
 import os
 from collections.abc import Callable
 
-from roujiamo.errors import LocalClusterError, UsageError
+from roujiamo.errors import LocalClusterError
+from roujiamo.session.local_master import agent_count
 from roujiamo.system.programs import program_command
 
-DEFAULT_AGENTS = 2
 START_SECONDS = 30.0
 STOP_SECONDS = 8.0
-
-
-def agent_count(master: str, hosts: int) -> int:
-    """Return N of `local:N`; for `local` as many as the session wants hosts, at least DEFAULT_AGENTS.
-
-    Raises UsageError.
-    """
-    _, _, count = master.partition(":")
-    if not count:
-        return max(DEFAULT_AGENTS, hosts)
-    if not count.isdigit() or not 1 <= int(count) <= 1000:
-        raise UsageError(f"the master {master}: N in local:N is a number of agents from 1 to 1000")
-    return int(count)
 
 
 class LocalCluster:

@@ -11,7 +11,7 @@ import contextlib
 import logging
 from collections.abc import Callable, Mapping
 
-from roujiamo.broker.callback import CallBackPort, address_towards, callback_target, listening_address
+from roujiamo.broker.callback import CallBackPort
 from roujiamo.broker.hosts import CONTACTED, LOST, READY, Host
 from roujiamo.broker.moments import Moments
 from roujiamo.protocol import frames
@@ -21,6 +21,7 @@ from roujiamo.proxy.welcome import build_welcome, carried_modules
 from roujiamo.session import timeline
 from roujiamo.session.network import parse_callback
 from roujiamo.session.request import SessionRequest
+from roujiamo.system.addresses import address_towards, callback_target, listening_address
 
 log = logging.getLogger(__name__)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from roujiamo.cli.session_options import add_command, add_options, run_options, user_command
+from roujiamo.cli.session_options import add_command, add_dry_run, add_options, run_options, user_command
 
 EPILOG = """\
 examples:
@@ -37,6 +37,7 @@ def add(commands: Any) -> None:
         usage="roujiamo alloc [options] --master MASTER [-- COMMAND [ARGS ...]]",
     )
     add_options(parser, without=("mpiexec", "mpi_arguments"))
+    add_dry_run(parser)
     add_command(parser, "COMMAND [ARGS ...]", "what runs with the hosts (default: your shell)")
     parser.set_defaults(function=alloc)
 
@@ -45,4 +46,9 @@ def alloc(options: argparse.Namespace) -> int:
     """Do what the parsed command line says; return the exit status. Raises RoujiamoError."""
     from roujiamo.run.allocation import alloc as alloc_program
 
-    return alloc_program(run_options(options, user_command(options)))
+    wanted = run_options(options, user_command(options))
+    if options.dry_run:
+        from roujiamo.run.dry_run import dry_run
+
+        return dry_run(wanted, of_run=False)
+    return alloc_program(wanted)

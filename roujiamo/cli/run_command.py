@@ -9,7 +9,7 @@ import argparse
 from typing import Any
 
 from roujiamo.cli.parser import Parser
-from roujiamo.cli.session_options import add_command, add_options, run_options, user_command
+from roujiamo.cli.session_options import add_command, add_dry_run, add_options, run_options, user_command
 from roujiamo.errors import UsageError
 
 EPILOG = """\
@@ -61,6 +61,7 @@ def ompirun_parser() -> argparse.ArgumentParser:
 
 
 def _add_program(parser: argparse.ArgumentParser) -> None:
+    add_dry_run(parser)
     add_command(parser, "PROGRAM [ARGS ...]", "what each rank runs")
 
 
@@ -72,4 +73,8 @@ def run(options: argparse.Namespace) -> int:
     wanted = run_options(options, command)
     if not command:
         raise UsageError("no program to run; write it behind the options, for example: … ./a.out")
+    if options.dry_run:
+        from roujiamo.run.dry_run import dry_run
+
+        return dry_run(wanted, of_run=True)
     return run_program(wanted)

@@ -31,6 +31,15 @@ def add_options(parser: argparse.ArgumentParser, without: tuple[str, ...] = ()) 
                 _add(group, option)
 
 
+def add_dry_run(parser: argparse.ArgumentParser) -> None:
+    """Add --dry-run."""
+    parser.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="print the hosts, tasks, hostfiles, environment and command that it would be, and start nothing",
+    )
+
+
 def add_command(parser: argparse.ArgumentParser, metavar: str, help_text: str) -> None:
     """Add the user's command, all that stands behind the options."""
     parser.add_argument("command", metavar=metavar, nargs=argparse.REMAINDER, help=help_text)

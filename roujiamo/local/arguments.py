@@ -10,9 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from roujiamo.mesos.master.state import Settings
-
-DEFAULT_AGENTS = 2
-
+from roujiamo.session.local_master import AGENT_CPUS, AGENT_DISK, AGENT_MEM
 
 DESCRIPTION = "A Mesos master and agents on this machine, for trying and testing, until Ctrl-C."
 
@@ -36,13 +34,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="how many masters, on ports that follow each other; the first that lives leads (default: 1)",
     )
     size.add_argument(
-        "--cpus", type=_amount, default=4.0, metavar="C", help="cpus of each agent (default: 4)"
+        "--cpus", type=_amount, default=AGENT_CPUS, metavar="C", help="cpus of each agent (default: 4)"
     )
     size.add_argument(
-        "--mem", type=_amount, default=4096.0, metavar="MB", help="memory of each (default: 4096)"
+        "--mem", type=_amount, default=AGENT_MEM, metavar="MB", help="memory of each (default: 4096)"
     )
     size.add_argument(
-        "--disk", type=_amount, default=10240.0, metavar="MB", help="disk of each (default: 10240)"
+        "--disk", type=_amount, default=AGENT_DISK, metavar="MB", help="disk of each (default: 10240)"
     )
     size.add_argument(
         "--name-prefix",

@@ -14,12 +14,13 @@ from pathlib import Path
 from typing import Any
 
 from roujiamo.errors import RoujiamoError, UsageError
-from roujiamo.local.arguments import DEFAULT_AGENTS, main_parser
+from roujiamo.local.arguments import main_parser
 from roujiamo.local.cluster import run_cluster
 from roujiamo.local.keeper import ClusterOptions
 from roujiamo.local.master import MasterOptions
 from roujiamo.mesos.master.quantities import Quantities
 from roujiamo.mesos.master.state import Settings
+from roujiamo.session.local_master import DEFAULT_AGENTS
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -40,6 +40,11 @@ class MasterCheck:
             else None
         )
 
+    def agents(self) -> tuple[str, list[Any]]:
+        """Return ip:port of the master that leads, and its agents as GET /slaves lists them. Raises RoujiamoError."""
+        master = self._find()
+        return master, Exchange(master, MASTER_SECONDS).get_agents(self._headers)
+
     def findings(self) -> Iterator[Finding]:
         """Yield what is found, up to what prevents any more."""
         try:
