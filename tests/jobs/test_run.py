@@ -319,6 +319,26 @@ def test_ranks_outside_the_tasks_are_no_success(bench_of_each: Bench, program: l
     assert "outside" in result.err or "already filled" in result.err, result.err
 
 
+def test_a_success_whose_daemon_fails_a_moment_later_is_none(bench: Bench) -> None:
+    """Open MPI 4 says 0 where it lost the way to its daemons (stopped and continued before they had called home)."""
+    mpiexec, up, gone = (bench.folder / name for name in ("mpiexec", "up", "gone"))
+    daemon = f"echo up; until test -e {gone}; do sleep 0.05; done; exit 1; orted"
+    mpiexec.write_text(
+        "#!/bin/sh\n"
+        '[ "$1" = --version ] && echo "mpiexec (OpenRTE) 4.1.8" && exit\n'
+        f'roujiamo-rsh agent1 "{daemon}" >{up} &\n'
+        f"until test -s {up}; do sleep 0.05; done\n"
+        f"touch {gone}\n"
+    )
+    mpiexec.chmod(0o755)
+    result = bench.ompirun("-n", "1", "--mpiexec", str(mpiexec), "local", "true")
+    for path in (mpiexec, up, gone):
+        path.unlink()
+    assert result.status == 1
+    assert "orted on agent1 ended with status 1" in result.err
+    assert "cannot be trusted" in result.err
+
+
 def test_an_mpiexec_of_no_known_mpi_is_told_the_hosts_all_the_same(bench: Bench) -> None:
     """It may read one of the forms that there are: here the hostfile; the warning says what it calls itself."""
     mpiexec = bench.folder / "other-mpiexec"
