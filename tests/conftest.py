@@ -35,6 +35,8 @@ def pytest_configure() -> None:
             del os.environ[name]
     # Nor is a configuration of the user's or of the machine's read.
     os.environ["ROUJIAMO_CONFIG"] = os.devnull
+    # Users' machines keep compiled modules; without, each program that a test starts compiles the whole package anew.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     # The scripts in bin/ prefer the clone's .venv: what is tested is the interpreter that runs the tests.
     os.environ["ROUJIAMO_PYTHON"] = sys.executable
 
