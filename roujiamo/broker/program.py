@@ -3,8 +3,9 @@
 The owner (run, alloc, the first shim of a launcher) starts it in a process session of its own, so the terminal's Ctrl-C
 and Ctrl-Z do not reach it, and hands it one end of a socket pair. The first line there is the request; after that the
 broker writes events, one JSON object a line, and reads {"request": "end"} (with "settle": once the remote commands
-have ended). The session ends when the owner asks, when the connection ends, when the owner's process does, or at
-SIGTERM.
+have ended) and {"request": "child", "pid": N}, a process to end with an owner that was killed: mpiexec would go on and
+write where all is being removed. The session ends when the owner asks, when the connection ends, when the owner's
+process does, or at SIGTERM.
 
 An on-demand session's owner is an MPI launcher, which did not start the broker and knows nothing of it: the connection
 is for its start alone, and its end no end of the session.
@@ -30,6 +31,7 @@ from roujiamo.broker.session import Session
 from roujiamo.errors import RoujiamoError, UsageError
 from roujiamo.session.request import SessionRequest
 from roujiamo.system.log_files import TEXT_FORMAT, open_logs
+from roujiamo.system.processes import read_process
 from roujiamo.system.runtime_folder import SessionFolder
 
 log = logging.getLogger(__name__)
@@ -135,6 +137,7 @@ async def _run(
 
 async def _listen(reader: asyncio.StreamReader, session: Session) -> None:
     """Follow the owner's requests; the end of the connection is the owner's end."""
+    child = None
     try:
         while line := await reader.readline():
             try:
@@ -145,10 +148,15 @@ async def _listen(reader: asyncio.StreamReader, session: Session) -> None:
             if isinstance(request, dict) and request.get("request") == "end":
                 if request.get("settle"):
                     await session.settle()
-                break
+                return
+            if isinstance(request, dict) and request.get("request") == "child":
+                child = read_process(int(request["pid"]))
     except (OSError, ValueError) as error:
         log.info("the owner's connection is lost: %s", error)
     finally:
+        if child is not None and reader.at_eof() and read_process(child.pid) == child:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(child.pid, signal.SIGKILL)
         session.end()
 
 

@@ -9,6 +9,7 @@ import dataclasses
 import os
 import signal
 import time
+from pathlib import Path
 from typing import Any
 
 from roujiamo.errors import RoujiamoError
@@ -18,6 +19,7 @@ from roujiamo.session import timeline
 from roujiamo.session.request import SessionRequest
 from roujiamo.session.timeline import Moment
 from roujiamo.system.processes import read_process
+from roujiamo.system.runtime_folder import remove_left
 from roujiamo.system.session_client import SessionClient, current_user, new_session_folder
 
 # Goodbyes, TEARDOWN with its retries, and the local cluster's end all have deadlines of their own in the broker.
@@ -147,6 +149,10 @@ class HeldSession:
                 return bool(self.losses) or self._lose(BROKER_GONE)
         return False
 
+    def name_child(self, pid: int) -> None:
+        """Have the broker end that child of ours too, should this process be killed."""
+        self._client.name_child(pid)
+
     def take_stop_signal(self, came: SignalCame) -> None:
         """Note that the user, or somebody else, wants the end; one who is not at the terminal is told so."""
         self.stop_signals += 1
@@ -198,6 +204,8 @@ class HeldSession:
                 and _is_last(happening.event)
             ):
                 self.take_in(happening)
+        # What a killed broker has left, or a launcher that was still starting when the broker had removed it.
+        remove_left(Path(self.request.folder))
         self.note(timeline.CLOSED)
 
 

@@ -102,6 +102,7 @@ def _run_launcher(
     record.note_launch(session, line, launcher.name)
     child = Child(launcher.path, line, environment, waiting, is_own_master=False)
     session.note(timeline.PROGRAM_STARTED)
+    session.name_child(child.pid)
     strays = Strays(child.pid)
     status = child.follow(session, strays.look)
     session.note(timeline.PROGRAM_ENDED)

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from roujiamo.errors import RoujiamoError
 from roujiamo.system.private_folder import choose_folder, make_private
+from roujiamo.system.processes import read_process
 
 # A unix socket's address holds 108 bytes with its closing zero (unix(7)).
 MAX_SOCKET_PATH = 107
@@ -177,7 +178,7 @@ class SessionFolder:
         deadline = time.monotonic() + _WRITER_SECONDS
         while not self._try_remove() and time.monotonic() < deadline:
             time.sleep(_PAUSE_SECONDS)
-        _remove_if_empty(self.path.parent)
+        remove_left(self.path)
         os.close(self._lock)
 
     def _try_remove(self) -> bool:
@@ -192,6 +193,12 @@ class SessionFolder:
             # Somebody has removed or made an entry meanwhile.
             return error.errno not in (errno.ENOENT, errno.ENOTEMPTY) or not self.path.exists()
         return True
+
+
+def remove_left(path: Path) -> None:
+    """Remove what is left of a session's folder whose broker is gone, and the one around it if it was the last."""
+    shutil.rmtree(path, ignore_errors=True)
+    _remove_if_empty(path.parent)
 
 
 def _remove_entry(entry: Path) -> None:
@@ -248,8 +255,10 @@ def _is_abandoned(entry: Path) -> bool:
     try:
         lock = os.open(entry / LOCK, os.O_RDWR | os.O_CLOEXEC)
     except OSError:
-        # Its broker died before it had locked it; a young one may be about to be locked.
-        return time.time() - entry.stat().st_mtime > _ABANDONED_SECONDS
+        # A launcher that outlived its broker has made it once more, or the broker died before it had locked it. A young
+        # one may be about to be locked, as long as the process lives that had it made, whose pid is in its name.
+        owner = int(entry.name.partition("-")[0])
+        return read_process(owner) is None or time.time() - entry.stat().st_mtime > _ABANDONED_SECONDS
     try:
         return _try_lock(lock)
     finally:

@@ -61,6 +61,11 @@ class SessionClient:
         self.pid = self._process.pid
         self.control.sendall(request.to_json().encode() + b"\n")
 
+    def name_child(self, pid: int) -> None:
+        """Tell the broker of a child of ours that is to end with us, should we be killed."""
+        with contextlib.suppress(OSError):
+            self.control.sendall(json.dumps({"request": "child", "pid": pid}).encode() + b"\n")
+
     def end(self, *, settle: bool = False) -> None:
         """Ask the broker to end the session; with `settle` once the remote commands have told how they ended."""
         with contextlib.suppress(OSError):

@@ -12,7 +12,7 @@ import pytest
 
 from roujiamo.protocol import handshake
 from tests.broker.conftest import SHIM, Session, session_with
-from tests.support import MASTERS, children_of, real_mesos, scaled, until
+from tests.support import MASTERS, children_of, real_mesos, running, scaled, until
 
 
 @pytest.fixture(params=MASTERS)
@@ -113,6 +113,16 @@ def test_sigterm_ends_the_broker_and_with_it_the_session(folder: Path) -> None:
             assert session.client.wait(scaled(10)) == 1
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+
+
+def test_what_a_killed_owner_has_named_ends_with_it(folder: Path) -> None:
+    """Its mpiexec would go on, and write to the session's folder while that is removed."""
+    with running(["sleep", "1000"]) as child, session_with(folder) as session:
+        session.client.name_child(child.pid)
+        session.next("listening")
+        # As the kernel does for a killed process.
+        session.client.control.shutdown(socket.SHUT_RDWR)
+        assert child.wait() == -signal.SIGKILL
 
 
 def test_a_killed_proxy_is_a_lost_host_that_is_named(folder: Path) -> None:

@@ -157,3 +157,14 @@ def test_an_end_outlasts_a_launcher_that_still_writes(chosen: Path) -> None:
         assert not session.path.exists()
         # Its folder is gone.
         assert writer.wait() != 0
+
+
+def test_what_a_launcher_has_made_once_more_is_swept(chosen: Path) -> None:
+    """One that was still starting when its session had ended makes its temporary folder with all those above it."""
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    (chosen / f"{ended.pid}-00000000" / "tmp").mkdir(parents=True)
+    young = chosen / f"{os.getpid()}-00000000"
+    young.mkdir()
+    sweep(chosen)
+    assert list(chosen.iterdir()) == [young]
