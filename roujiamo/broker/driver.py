@@ -29,14 +29,33 @@ LAST_LINE_SECONDS = 1.0
 Event = dict[str, Any]
 
 
+async def spawn_driver(*, verbose: bool) -> asyncio.subprocess.Process:
+    """Start a driver's process. It loads its library and waits for its settings; at the end of its stdin it ends."""
+    return await asyncio.create_subprocess_exec(
+        *program_command("roujiamo.driver", *(["-v"] if verbose else [])),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=None,
+        start_new_session=True,
+        limit=MAX_LINE,
+    )
+
+
 class Driver:
     """One driver process, and its successors. `on_event(event)` gets every event but pongs."""
 
-    def __init__(self, settings: dict[str, Any], on_event: Callable[[Event], None], verbose: bool) -> None:
-        """`settings`: the first line (master, framework, principal, secret)."""
+    def __init__(
+        self,
+        settings: dict[str, Any],
+        on_event: Callable[[Event], None],
+        verbose: bool,
+        spawned: asyncio.subprocess.Process | None = None,
+    ) -> None:
+        """`settings`: the first line (master, framework, principal, secret). `spawned`: one that has not been told."""
         self._settings = settings
         self._on_event = on_event
         self._verbose = verbose
+        self._spawned = spawned
         self._process: asyncio.subprocess.Process | None = None
         self._reading: asyncio.Task[None]
         self._tasks: set[asyncio.Task[None]] = set()
@@ -50,14 +69,8 @@ class Driver:
 
     async def start(self) -> None:
         """Start the process and tell it what to subscribe with."""
-        self._process = await asyncio.create_subprocess_exec(
-            *program_command("roujiamo.driver", *(["-v"] if self._verbose else [])),
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=None,
-            start_new_session=True,
-            limit=MAX_LINE,
-        )
+        spawned, self._spawned = self._spawned, None
+        self._process = spawned or await spawn_driver(verbose=self._verbose)
         self._send(self._settings)
         self._pinged = self._answered = 0
         self._reading = self._keep(self._read(self._process))

@@ -45,6 +45,7 @@ class Gathering:
         hosts: Mapping[str, Host],
         proxies: Proxies,
         moments: Moments,
+        spawned_driver: asyncio.subprocess.Process | None,
         *,
         on_launch: Callable[[Launch], Host],
         is_ready: Callable[[], bool],
@@ -61,6 +62,7 @@ class Gathering:
         self._hosts = hosts
         self._proxies = proxies
         self._moments = moments
+        self._spawned_driver = spawned_driver
         self._on_launch = on_launch
         self._is_ready = is_ready
         self._end = end
@@ -106,6 +108,7 @@ class Gathering:
             },
             self._events.put_nowait,
             verbose=request.verbosity > 1,
+            spawned=self._spawned_driver,
         )
         await self._driver.start()
         self._moments.of_session(timeline.DRIVER_STARTED)

@@ -24,19 +24,23 @@ import signal
 import socket
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from roujiamo.broker.driver import spawn_driver
 from roujiamo.broker.owner import Owner
-from roujiamo.broker.session import Session
 from roujiamo.errors import RoujiamoError, UsageError
 from roujiamo.session.request import SessionRequest
 from roujiamo.system.log_files import TEXT_FORMAT, open_logs
 from roujiamo.system.processes import read_process
 from roujiamo.system.runtime_folder import SessionFolder
 
+if TYPE_CHECKING:
+    from roujiamo.broker.session import Session
+
 log = logging.getLogger(__name__)
 
 REQUEST_SECONDS = 30.0
+DRIVER_END_SECONDS = 5.0
 MAX_REQUEST = 8 << 20
 TOLD_TO_END = "somebody has told the session's broker to end (SIGTERM), and the session with it"
 
@@ -99,18 +103,22 @@ async def _serve(control: socket.socket) -> int:
         if not writer.is_closing() and not reader.at_eof():
             writer.write(json.dumps(event).encode() + b"\n")
 
-    folder = None
+    folder = driver = None
     try:
         request = SessionRequest.from_json(await asyncio.wait_for(reader.readline(), REQUEST_SECONDS))
         folder = SessionFolder(Path(request.folder))
         _start_log(folder.path / "log", request)
-        failure = await _run(request, folder, notify, reader)
+        # The first offer waits for the driver's start more than for anything of ours: it goes on meanwhile.
+        driver = await spawn_driver(verbose=request.verbosity > 1)
+        failure = await _run(request, folder, notify, reader, driver)
         status = failure.exit_status if failure else 0
     except (RoujiamoError, OSError, RuntimeError) as error:
         failure = error if isinstance(error, RoujiamoError) else _refused(error)
         notify(_failed(failure))
         status = failure.exit_status
     finally:
+        if driver is not None:
+            await _let_end(driver)
         if folder is not None:
             folder.remove()
         with contextlib.suppress(OSError):
@@ -120,10 +128,17 @@ async def _serve(control: socket.socket) -> int:
 
 
 async def _run(
-    request: SessionRequest, folder: SessionFolder, notify: Any, reader: asyncio.StreamReader
+    request: SessionRequest,
+    folder: SessionFolder,
+    notify: Any,
+    reader: asyncio.StreamReader,
+    driver: asyncio.subprocess.Process,
 ) -> RoujiamoError | None:
+    # Takes a while to load.
+    from roujiamo.broker.session import Session
+
     loop = asyncio.get_running_loop()
-    session = Session(request, folder, notify)
+    session = Session(request, folder, notify, driver)
     loop.add_signal_handler(signal.SIGTERM, session.end, RoujiamoError(TOLD_TO_END))
     owner = Owner(request.owner_pid, request.owner_start, session.end)
     listener = None if request.is_on_demand else loop.create_task(_listen(reader, session))
@@ -133,6 +148,17 @@ async def _run(
         if listener is not None:
             listener.cancel()
         owner.close()
+
+
+async def _let_end(driver: asyncio.subprocess.Process) -> None:
+    """See that the first driver is gone, be it that the session never came to tell it anything."""
+    assert driver.stdin is not None
+    driver.stdin.close()
+    try:
+        await asyncio.wait_for(driver.wait(), DRIVER_END_SECONDS)
+    except TimeoutError:
+        with contextlib.suppress(ProcessLookupError):
+            driver.kill()
 
 
 async def _listen(reader: asyncio.StreamReader, session: Session) -> None:

@@ -56,7 +56,13 @@ Notify = Callable[[dict[str, Any]], None]
 class Session:
     """One session. `run` returns when it is over and nothing of it is left."""
 
-    def __init__(self, request: SessionRequest, folder: SessionFolder, notify: Notify) -> None:
+    def __init__(
+        self,
+        request: SessionRequest,
+        folder: SessionFolder,
+        notify: Notify,
+        spawned_driver: asyncio.subprocess.Process | None = None,
+    ) -> None:
         """`notify(event)` tells the owner: progress, moment, warning, ready, host_lost, failed, closed.
 
         Raises UsageError where the request contradicts itself.
@@ -83,6 +89,7 @@ class Session:
             self.hosts,
             self._proxies,
             self._moments,
+            spawned_driver,
             on_launch=self._on_launch,
             is_ready=lambda: self._is_ready,
             end=self.end,
