@@ -25,6 +25,9 @@ from roujiamo.protocol.route import Route
 
 log = logging.getLogger(__name__)
 
+# These go at once; the others of one turn of the loop go together: a command that ends at once is told in one piece.
+_PROMPT = (frames.DATA, frames.EXTENDED_DATA, frames.CONTROL)
+
 _CREDENTIALS = struct.Struct("3i")
 
 OpenRoute = Callable[["ShimConnection", int, bytes], Route | None]
@@ -43,6 +46,7 @@ class ShimConnection(asyncio.Protocol):
     def __init__(self, socket_server: ShimSocket) -> None:
         self._server = socket_server
         self._decoder = frames.Decoder()
+        self._frames: list[bytes] = []
         self._transport: asyncio.Transport | None = None
         self._route: Route | None = None
 
@@ -96,9 +100,20 @@ class ShimConnection(asyncio.Protocol):
         """Write one frame to the shim. What waits here is bounded by the window that the shim granted."""
         if self._transport is None or self._transport.is_closing():
             return
-        self._transport.write(frames.encode(frame_type, channel, payload))
+        self._frames.append(frames.encode(frame_type, channel, payload))
         if frame_type in (frames.CLOSE, frames.OPEN_FAILURE):
+            self._flush()
             self._transport.close()
+        elif frame_type in _PROMPT:
+            self._flush()
+        elif len(self._frames) == 1:
+            asyncio.get_running_loop().call_soon(self._flush)
+
+    def _flush(self) -> None:
+        if self._frames and self._transport is not None:
+            data = b"".join(self._frames)
+            self._frames.clear()
+            self._transport.write(data)
 
     def connection_lost(self, error: Exception | None) -> None:
         self._server.connections.discard(self)
@@ -107,6 +122,7 @@ class ShimConnection(asyncio.Protocol):
 
     def close(self) -> None:
         """Close the connection when all is written."""
+        self._flush()
         if self._transport is not None:
             self._transport.close()
 
