@@ -14,7 +14,7 @@ from roujiamo.run.asking import ask
 from roujiamo.run.held_session import HeldSession
 from roujiamo.run.launcher import Launcher
 from roujiamo.session import host_look
-from roujiamo.session.explanations import Ending, Explanation, explain_daemon, sentences
+from roujiamo.session.explanations import Ending, Explanation, explain_daemon, is_found_by_prefix, sentences
 
 # A program that is not there shows soon; later a look would only hold the user up.
 LOOK_WITHIN_SECONDS = 120.0
@@ -65,7 +65,9 @@ def found_around(
 
 def programs_folder(launcher: Launcher, prefix: str | None) -> str:
     """Return the folder in which the hosts should have the MPI's programs."""
-    return f"{prefix}/bin" if prefix is not None else os.path.dirname(launcher.path)
+    if prefix is not None and launcher.dialect is not None and is_found_by_prefix(launcher.dialect.daemon):
+        return f"{prefix}/bin"
+    return os.path.dirname(launcher.path)
 
 
 def _endings(session: HeldSession) -> list[Ending]:

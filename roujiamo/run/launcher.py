@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -78,7 +79,13 @@ def find_launcher(wanted: str | None) -> Launcher:
             f"{path} --version does not work: {error}; name another with --mpiexec"
         ) from error
     text = answer.stdout.decode("utf-8", "replace").strip()
-    return Launcher(path, dialects.find(text), text.splitlines()[0][:100] if text else "nothing")
+    return Launcher(path, dialects.find(text), _version_line(text))
+
+
+def _version_line(text: str) -> str:
+    """Return the line with the version in what `mpiexec --version` says: MPICH's is not the first."""
+    lines = [" ".join(line.split())[:100] for line in text.splitlines()[:5] if line.strip()]
+    return next((line for line in lines if re.search(r"\d\.\d", line)), lines[0] if lines else "nothing")
 
 
 def shim_folder() -> str:

@@ -137,12 +137,13 @@ def _free(agent: Mapping[str, Any], what: str) -> tuple[float, float]:
 
 
 def _describe(agent: Mapping[str, Any]) -> str:
-    parts = []
+    amounts = []
     for what, unit in (("cpus", "cpus"), ("mem", "MB"), ("gpus", "GPUs")):
         free, whole = _free(agent, what)
         if whole:
-            parts.append(f"{free:g} of {whole:g} {unit}")
+            amounts.append(f"{free:g} of {whole:g} {unit}")
+    parts = [f"{', '.join(amounts) or 'nothing'} free"]
     attributes = agent.get("attributes")
     if isinstance(attributes, dict) and attributes:
-        parts.append("; ".join(f"{name}={value}" for name, value in sorted(attributes.items())))
-    return ", ".join(parts[:3]) + (f"; {parts[3]}" if len(parts) > 3 else "")
+        parts += (f"{name}={value}" for name, value in sorted(attributes.items()))
+    return "; ".join(parts)

@@ -231,7 +231,9 @@ class _Trial:
             return Finding(
                 self._name, BAD, "mpiexec started nothing there: it ran its process on this machine"
             )
-        return Finding(self._name, GOOD, f"{launcher.name} started a process there")
+        number = host_look.version_number(launcher.version)
+        version = f" ({number})" if number else ""
+        return Finding(self._name, GOOD, f"{launcher.name}{version} started a process there")
 
 
 def _processes(look: dict[str, str]) -> str:

@@ -211,7 +211,7 @@ def explain_daemon(ending: Ending) -> Explanation | None:
     for row in _DAEMON_ROWS:
         if not ending.status or (row.statuses and ending.status not in row.statuses):
             continue
-        remedy = row.remedy.format(daemon=ending.daemon, elsewhere=_elsewhere(ending.daemon))
+        remedy = row.remedy.format(daemon=ending.daemon, elsewhere=elsewhere(ending.daemon))
         if row.pattern is None:
             return Explanation(ending.host, "", remedy)
         for line in lines:
@@ -220,8 +220,14 @@ def explain_daemon(ending: Ending) -> Explanation | None:
     return None
 
 
-def _elsewhere(daemon: str) -> str:
-    by_prefix = "say where it is with --prefix DIR, " if daemon in _WITH_PREFIX else ""
+def is_found_by_prefix(daemon: str) -> bool:
+    """Tell whether --prefix says where a launcher looks for that daemon."""
+    return daemon in _WITH_PREFIX
+
+
+def elsewhere(daemon: str) -> str:
+    """Return what helps where the hosts have that daemon at another path, after `install it, `."""
+    by_prefix = "say where it is with --prefix DIR, " if is_found_by_prefix(daemon) else ""
     return f"{by_prefix}or give an --image that has it"
 
 

@@ -11,6 +11,8 @@ import re
 import shlex
 from collections.abc import Mapping, Sequence
 
+from roujiamo.session.explanations import elsewhere
+
 # Less than that is not worth a word; ranks on one host talk through /dev/shm.
 ENOUGH_SHARED_MB = 64
 ENOUGH_FILES = 256
@@ -122,13 +124,10 @@ def program_trouble(look: Mapping[str, str], program: str) -> str | None:
 def mpi_trouble(look: Mapping[str, str], folder: str, daemon: str, version: str) -> str | None:
     """Return a sentence where the MPI there will not do; `version`: what the mpiexec here says of itself."""
     if look.get("daemon") == _NO:
-        return (
-            f"{daemon} is not in {folder}; install the MPI as it is here, say where it is (--prefix DIR), or give an "
-            "--image that has it"
-        )
+        return f"{daemon} is not in {folder}; install the MPI as it is here, {elsewhere(daemon)}"
     if look.get("daemon") == _NOT_EXECUTABLE:
         return f"{folder}/{daemon} cannot be executed; look at its mode, and whether the file system is mounted noexec"
-    here, there = _number(version), _number(look.get("version", ""))
+    here, there = version_number(version), version_number(look.get("version", ""))
     if here and there and here != there:
         return f"the MPI in {folder} is version {there}, and the mpiexec here is {here}; install the same one"
     return None
@@ -169,6 +168,7 @@ def _free_mb(line: str) -> int | None:
     return int(fields[position - 1]) // 1024
 
 
-def _number(text: str) -> str:
+def version_number(text: str) -> str:
+    """Return the first version number of a text, "" where there is none."""
     match = re.search(r"\d+(\.\d+)+", text)
     return match.group() if match else ""
