@@ -19,6 +19,7 @@ from pathlib import Path
 from tests.support import scaled, until
 
 CTRL_C, CTRL_BACKSLASH, CTRL_Z = b"\x03", b"\x1c", b"\x1a"
+PROMPT = "ready: "
 _ECHO = 3
 
 
@@ -42,12 +43,15 @@ class Shell:
         os.write(self._terminal, keys)
 
     def type(self, line: str) -> None:
-        """Type a line; the screen is empty before it."""
-        self.read()
+        """Type a line at the prompt; the screen is empty before it.
+
+        What is typed sooner is read by a launcher that is still there, for its first rank.
+        """
+        self.wait_for(PROMPT + "$")
         self.screen = ""
         self.keys(line.encode() + b"\n")
 
-    def wait_for(self, pattern: str, seconds: float = 40, count: int = 1) -> str:
+    def wait_for(self, pattern: str, seconds: float = 20, count: int = 1) -> str:
         """The first match of a regular expression (re.MULTILINE), once there are so many."""
 
         def find() -> list[re.Match[str]] | None:
@@ -62,9 +66,12 @@ class Shell:
         return found[0][0]
 
     def status(self) -> int:
-        """The status of the last command, once the shell is there again."""
-        self.keys(b'echo "status<$?>"\n')
-        return int(self.wait_for(r"status<(\d+)>")[7:-1])
+        """The status of the last command, once the shell is there again. The screen stays."""
+        before = self.wait_for(f"(?s).*{PROMPT}$")
+        self.type('echo "status<$?>"')
+        found = self.wait_for(rf"status<\d+>\n{PROMPT}$")
+        self.screen = before
+        return int(found[7 : found.index(">")])
 
     def hang_up(self) -> None:
         """The terminal goes away, as when its window is closed."""
@@ -85,7 +92,7 @@ def shell(environment: Mapping[str, str], folder: Path) -> Iterator[Shell]:
         stdin=theirs,
         stdout=theirs,
         stderr=theirs,
-        env={**os.environ, "TERM": "xterm", "PS1": "", "ENV": "", **environment},
+        env={**os.environ, "TERM": "xterm", "PS1": PROMPT, "ENV": "", **environment},
         cwd=folder,
         start_new_session=True,
         preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
