@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from roujiamo.broker.allocation import Allocation, Launch
-from roujiamo.broker.cluster import LocalCluster
+from roujiamo.broker.cluster import PRINCIPAL, LocalCluster
 from roujiamo.broker.driver import Driver
 from roujiamo.broker.hosts import CONTACTED, LAUNCHING, LOST, Host
 from roujiamo.broker.moments import Moments
@@ -23,6 +23,7 @@ from roujiamo.broker.tasks import Tasks
 from roujiamo.errors import AllocationTimeout, MasterError, MissingDependency, ProtocolError, RoujiamoError
 from roujiamo.mesos.decisions import Decision
 from roujiamo.session import timeline
+from roujiamo.session.local_master import is_local
 from roujiamo.session.request import SessionRequest
 
 log = logging.getLogger(__name__)
@@ -72,6 +73,8 @@ class Gathering:
         if request.is_on_demand:
             self.named = NamedHosts(request, self._allocator, self._apply, self._ask_agents, end)
         self._events: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+        # Who we are to the master, and the secret that proves it.
+        self.credential: tuple[str | None, str | None] = (None, None)
         self._driver: Driver | None = None
         self._cluster: LocalCluster | None = None
         self._driver_restarts = 0
@@ -90,10 +93,15 @@ class Gathering:
         """Start the local cluster, where the master is one, and the driver. Raises RoujiamoError."""
         request = self._request
         master = request.master
-        if master == "local" or master.startswith("local:"):
+        framework = self._allocation.framework()
+        self.credential = (request.principal, request.secret)
+        if is_local(master):
             self._cluster = LocalCluster(
                 master, request.nodes or len(request.slots_by_host), on_lost=self._end
             )
+            # Whoever the user is to other masters: this one is the session's own.
+            self.credential = (PRINCIPAL, self._cluster.secret)
+            framework["principal"] = PRINCIPAL
             self._notify({"event": "progress", "phase": "cluster", "text": "starting a local cluster"})
             master = await self._cluster.start()
         self._notify(
@@ -102,9 +110,9 @@ class Gathering:
         self._driver = Driver(
             {
                 "master": master,
-                "framework": self._allocation.framework(),
-                "principal": request.principal,
-                "secret": request.secret,
+                "framework": framework,
+                "principal": self.credential[0],
+                "secret": self.credential[1],
             },
             self._events.put_nowait,
             verbose=request.verbosity > 1,

@@ -384,6 +384,10 @@ class Session:
                 "waiting_for": self._gathering.explain() if is_waiting else "",
                 "hosts": [host.status() for host in self.hosts.values()],
             }
+        if request.get("request") == "credential":
+            # Whoever may connect here has the user's own rights, and could read it from the user's file.
+            principal, secret = self._gathering.credential
+            return {"principal": principal, "secret": secret}
         if request.get("request") == "end":
             self.end(RoujiamoError("the session was cancelled (`roujiamo cancel`)"))
             return {"ending": True}

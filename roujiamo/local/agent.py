@@ -43,6 +43,8 @@ class AgentOptions:
     is_temporary: bool
     total: Quantities
     attributes: list[dict[str, Any]]
+    # Who may read its state and its sandboxes; None for everybody.
+    credentials: dict[str, str] | None
     # The network namespace to live in, if not the keeper's.
     network: str | None
     # Why there is no hostname of its own, where there cannot be one.
@@ -100,7 +102,7 @@ class _Agent:
             self._namespace_problem = take_hostname(self._options.hostname)
         if self._options.network is not None:
             self._host = enter_network(self._options.network)
-        identity = self._identity
+        identity, options = self._identity, self._options
         identity.shows_hostname = self._namespace_problem is None
         if self._options.is_restarted:
             identity.agent_id, identity.port = self._checkpoints.load_agent()
@@ -108,7 +110,7 @@ class _Agent:
             self._checkpoints.clear()
         listener = self._listen()
         identity.ip, identity.port = own_address(listener)
-        server = HttpServer(agent_http.AgentService(self._describe))
+        server = HttpServer(agent_http.AgentService(self._describe, options.credentials))
         await server.start(listener)
         self._keeper = await Link.over(keeper, self._on_master, self._stop.set)
         await self._workload.recover(self._options.stored)

@@ -1,7 +1,7 @@
 """An agent's HTTP endpoints: its state, and the files of its sandboxes.
 
-Part of an agent process. Whoever can reach the port may read the sandboxes, and nothing else: a path is looked at after
-it was opened, so no symbolic link and no `..` leads out of a sandbox.
+Part of an agent process. Whoever can reach the port, and has a credential where it asks for one, may read the sandboxes
+and nothing else: a path is looked at after it was opened, so no symbolic link and no `..` leads out of a sandbox.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from roujiamo.mesos.master import views
+from roujiamo.mesos.master import authentication, views
 from roujiamo.mesos.master.http_messages import (
     Request,
     Response,
@@ -64,10 +64,11 @@ class Description:
 
 
 class AgentService:
-    """Answers the requests to one agent."""
+    """Answers the requests to one agent; `credentials` are of those who may read, None for everybody."""
 
-    def __init__(self, describe: Callable[[], Description]) -> None:
+    def __init__(self, describe: Callable[[], Description], credentials: dict[str, str] | None) -> None:
         self._describe = describe
+        self._credentials = credentials
 
     def answer(self, request: Request) -> Response:
         path = request.path.removeprefix("/slave(1)")
@@ -79,6 +80,10 @@ class AgentService:
             return json_response(views.BUILD, request.query)
         if path == "/health":
             return Response(200)
+        if self._credentials is not None:
+            refusal = authentication.refusal(request, self._credentials, authentication.AGENT_READ)
+            if refusal is not None:
+                return refusal
         if path == "/state":
             return json_response(_state(self._describe()), request.query)
         if path == "/files/debug":

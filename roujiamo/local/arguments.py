@@ -89,6 +89,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="frameworks must authenticate: a Mesos credentials file (JSON)",
     )
+    master.add_argument(
+        "--authenticate-all",
+        action="store_true",
+        help="who reads, or calls the operator API, must authenticate too",
+    )
     defaults = Settings()
     for name, value, text in (
         ("allocation-interval", defaults.allocation_interval_seconds, "between two rounds of offers"),

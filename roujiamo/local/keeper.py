@@ -197,6 +197,7 @@ class Keeper:
             is_temporary=self._options.work_dir is None,
             total=self._options.master.total,
             attributes=self._options.master.attributes,
+            credentials=self._options.master.credentials if self._options.master.guards_all else None,
             network=self._options.networks[agent.number - 1] if self._options.networks else None,
             namespace_problem=self._namespace_problem,
             is_restarted=bool(agent.agent_id),

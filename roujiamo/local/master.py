@@ -46,6 +46,8 @@ class MasterOptions:
     total: Quantities
     attributes: list[dict[str, Any]]
     credentials: dict[str, str] | None
+    # Readers and operators have to authenticate too, with the master and with its agents.
+    guards_all: bool
     settings: Settings
 
 
@@ -73,7 +75,9 @@ class _Master:
         self._state = MasterState(
             options.settings, (host, port), self._now(), lambda: str(uuid.uuid4()), random.shuffle
         )
-        self._api = HttpApi(self._state, options.credentials, _flags(options, port))
+        self._api = HttpApi(
+            self._state, options.credentials, _flags(options, port), guards_all=options.guards_all
+        )
         self._server = HttpServer(self)
         self._keeper: Link | None = None
         self._streams: dict[str, HttpConnection] = {}
@@ -200,6 +204,8 @@ def _flags(options: MasterOptions, port: int) -> dict[str, str]:
         "agent_ping_timeout": f"{settings.agent_ping_seconds:g}secs",
         "allocation_interval": f"{settings.allocation_interval_seconds:g}secs",
         "authenticate_http_frameworks": "true" if options.credentials is not None else "false",
+        "authenticate_http_readonly": "true" if options.guards_all else "false",
+        "authenticate_http_readwrite": "true" if options.guards_all else "false",
         "hostname": options.host,
         "ip": options.host,
         "max_agent_ping_timeouts": str(settings.agent_ping_timeouts),

@@ -35,6 +35,10 @@ def run(arguments: argparse.Namespace) -> int:
     except RoujiamoError as error:
         sys.stderr.write(f"roujiamo local: {error}\n")
         return error.exit_status
+    except OSError as error:
+        # Of what one machine has for a cluster: descriptors, processes, room for the sandboxes.
+        sys.stderr.write(f"roujiamo local: the cluster cannot go on: {error.strerror or error}\n")
+        return 1
     except KeyboardInterrupt:
         # Before the event loop took the signal over.
         return 0
@@ -42,6 +46,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _options(arguments: argparse.Namespace) -> ClusterOptions:
+    if arguments.authenticate_all and arguments.credentials is None:
+        raise UsageError("--authenticate-all needs --credentials: whom to let in")
     total: dict[str, Any] = {
         "cpus": round(arguments.cpus * 1000),
         "mem": round(arguments.mem * 1000),
@@ -67,6 +73,7 @@ def _options(arguments: argparse.Namespace) -> ClusterOptions:
             total=Quantities(total),
             attributes=arguments.attributes,
             credentials=_read_credentials(arguments.credentials),
+            guards_all=arguments.authenticate_all,
             settings=settings,
         ),
         restart_master_seconds=arguments.restart_master,

@@ -143,8 +143,9 @@ class Record:
             return
         folder = self._folder / "hosts"
         try:
-            status = ask(Path(session.request.folder), {"request": "status"})
-            logs = list(find_logs(status, (), STREAMS, lambda sentence: progress.say(1, sentence)))
+            path = Path(session.request.folder)
+            status = ask(path, {"request": "status"})
+            logs = list(find_logs(path, status, (), STREAMS, lambda sentence: progress.say(1, sentence)))
             folder.mkdir(0o700)
         except (RoujiamoError, OSError) as error:
             progress.say(0, f"the record lacks the hosts' logs: {error}")

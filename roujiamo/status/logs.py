@@ -23,7 +23,7 @@ def logs(
 ) -> int:
     """Print the logs of one session; with `follow` until it ends. Return the exit status. Raises RoujiamoError."""
     path, status = _only(session)
-    files = list(find_logs(status, hosts, streams, _complain))
+    files = list(find_logs(path, status, hosts, streams, _complain))
     is_many = len(files) > 1
     for file in files:
         there = file.read().decode("utf-8", "replace").splitlines()

@@ -2,25 +2,74 @@
 
 Layer 2; used by the programs that show it or keep it. The master tells where its agents listen, an agent where a task's
 sandbox is, and its /files API gives the bytes (Mesos documentation, "HTTP Endpoints", /files/read). Every request is
-bounded in time and size.
+bounded in time and size. Who asks for a principal is shown the session's own, which its broker tells; nobody else is.
 """
 
 from __future__ import annotations
 
+import base64
 import json
 import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from roujiamo.errors import MasterError, RoujiamoError
+from roujiamo.system.sessions import ask
 
 ANSWER_SECONDS = 10.0
 MAX_ANSWER = 256 << 20
 CHUNK = 64 << 10
 STREAMS = ("stdout", "stderr")
+
+
+class Reader:
+    """Reads JSON from masters and agents; `credential` is what the session's broker tells of itself."""
+
+    def __init__(self, credential: dict[str, Any]) -> None:
+        self._authorization = ""
+        principal, secret = credential.get("principal"), credential.get("secret")
+        if principal is not None and secret is not None:
+            pair = f"{principal}:{secret}".encode()
+            self._authorization = "Basic " + base64.b64encode(pair).decode("ascii")
+        self._asking: set[str] = set()  # the host:port of those who have asked for it
+
+    def get(self, url: str) -> dict[str, Any]:
+        """Raises MasterError."""
+        where = urllib.parse.urlsplit(url)
+        try:
+            value = self._read(url, where.netloc)
+        except urllib.error.HTTPError as error:
+            with error:
+                hint = "; the session has no principal and secret to show" if error.code == 401 else ""
+                if error.code == 401 and self._authorization:
+                    hint = "; the session's principal and secret are not enough there"
+                raise MasterError(
+                    f"http://{where.netloc}{where.path} answers {error.code} {error.reason}{hint}"
+                ) from error
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "reason", error)
+            raise MasterError(f"http://{where.netloc}{where.path} cannot be read: {reason}") from error
+        if not isinstance(value, dict):
+            raise MasterError(f"http://{where.netloc}{where.path} answers no JSON object")
+        return value
+
+    def _read(self, url: str, server: str) -> Any:
+        request = urllib.request.Request(url)
+        if server in self._asking:
+            request.add_header("Authorization", self._authorization)
+        try:
+            with urllib.request.urlopen(request, timeout=ANSWER_SECONDS) as answer:
+                return json.loads(answer.read(MAX_ANSWER).decode("utf-8", "surrogateescape"))
+        except urllib.error.HTTPError as error:
+            if error.code != 401 or server in self._asking or not self._authorization:
+                raise
+            error.close()
+            self._asking.add(server)
+            return self._read(url, server)
 
 
 @dataclass
@@ -31,6 +80,7 @@ class Log:
     stream: str
     agent: str
     path: str
+    reader: Reader
     offset: int = 0
 
     def read(self) -> bytes:
@@ -38,7 +88,7 @@ class Log:
         data = b""
         while True:
             query = urllib.parse.urlencode({"path": self.path, "offset": self.offset, "length": CHUNK})
-            answer = _get(f"http://{self.agent}/files/read?{query}")
+            answer = self.reader.get(f"http://{self.agent}/files/read?{query}")
             chunk = str(answer.get("data", "")).encode("utf-8", "surrogateescape")
             data += chunk
             self.offset += len(chunk)
@@ -47,9 +97,13 @@ class Log:
 
 
 def find_logs(
-    status: dict[str, Any], hosts: Sequence[str], streams: Sequence[str], complain: Callable[[str], None]
+    session: Path,
+    status: dict[str, Any],
+    hosts: Sequence[str],
+    streams: Sequence[str],
+    complain: Callable[[str], None],
 ) -> Iterator[Log]:
-    """Return the logs of a session's hosts (of all where none is named), given what its broker says of it.
+    """Return the logs of a session's hosts (of all where none is named), given its folder and its broker's `status`.
 
     `complain` is told of a host whose sandbox is not known any more. Raises RoujiamoError.
     """
@@ -60,10 +114,11 @@ def find_logs(
         raise RoujiamoError(f"the session has no host {', '.join(sorted(missing))}; its hosts are {there}")
     if not status["master"]:
         raise MasterError("the session has found no master yet, so there are no logs")
+    reader = Reader(ask(session, {"request": "credential"}))
     # An agent's pid is `slave(1)@ADDRESS:PORT`; its files are served beside it.
     agents = {
         agent["id"]: str(agent["pid"]).rpartition("@")
-        for agent in _get(f"http://{status['master']}/slaves")["slaves"]
+        for agent in reader.get(f"http://{status['master']}/slaves")["slaves"]
     }
     for host in known:
         agent = agents.get(host["agent_id"])
@@ -71,13 +126,13 @@ def find_logs(
             complain(f"{host['name']}: the master does not know its agent any more")
             continue
         directory = _sandbox(
-            _get(f"http://{agent[2]}/{agent[0]}/state"), status["framework_id"], host["task_id"]
+            reader.get(f"http://{agent[2]}/{agent[0]}/state"), status["framework_id"], host["task_id"]
         )
         if directory is None:
             complain(f"{host['name']}: the agent does not know its task any more")
             continue
         for stream in streams:
-            yield Log(host["name"], stream, agent[2], f"{directory}/{stream}")
+            yield Log(host["name"], stream, agent[2], f"{directory}/{stream}", reader)
 
 
 def _sandbox(state: dict[str, Any], framework_id: str, task_id: str) -> str | None:
@@ -88,22 +143,3 @@ def _sandbox(state: dict[str, Any], framework_id: str, task_id: str) -> str | No
                 if executor["id"] == task_id:
                     return str(executor["directory"])
     return None
-
-
-def _get(url: str) -> dict[str, Any]:
-    """Raises MasterError."""
-    where = urllib.parse.urlsplit(url)
-    try:
-        with urllib.request.urlopen(url, timeout=ANSWER_SECONDS) as answer:
-            value = json.loads(answer.read(MAX_ANSWER).decode("utf-8", "surrogateescape"))
-    except urllib.error.HTTPError as error:
-        with error:
-            raise MasterError(
-                f"http://{where.netloc}{where.path} answers {error.code} {error.reason}"
-            ) from error
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "reason", error)
-        raise MasterError(f"http://{where.netloc}{where.path} cannot be read: {reason}") from error
-    if not isinstance(value, dict):
-        raise MasterError(f"http://{where.netloc}{where.path} answers no JSON object")
-    return value

@@ -3,6 +3,7 @@
 Used by the local cluster's masters only. What it answers is what a recorded Mesos 1.11 answered.
 
     http_api          one HTTP request in, one response out
+      authentication    who may call
       scheduler_calls   a framework's calls (POST /api/v1/scheduler), their checks in the master's order
         messages          JSON to the messages that the APIs know (schema), errors word for word
         validation        what a framework and a task must look like

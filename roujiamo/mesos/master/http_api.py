@@ -2,16 +2,13 @@
 
 Part of the local master's state. The caller is anyone who can reach the port. Where the cluster has credentials, the
 scheduler API wants HTTP basic authentication, as `--authenticate_http_frameworks` of a real master; the read endpoints
-and the operator's /teardown stay open, as recorded.
+and the operator's stay open, as recorded, unless they are guarded too.
 """
 
 from __future__ import annotations
 
-import base64
-import binascii
-import hmac
-
 from roujiamo.mesos.master import (
+    authentication,
     frameworks,
     machines,
     maintenance,
@@ -21,7 +18,6 @@ from roujiamo.mesos.master import (
     views,
 )
 from roujiamo.mesos.master.http_messages import (
-    TEXT,
     Request,
     Response,
     json_response,
@@ -36,15 +32,39 @@ from roujiamo.mesos.master.state import MasterState
 # What a master that does not lead answers itself.
 ANSWERED_BY_ALL = frozenset(("/health", "/version", "/flags"))
 
-SCHEDULER_REALM = "mesos-master-scheduler"
+# What --authenticate_http_readonly and --authenticate_http_readwrite of a real master guard (recorded).
+READS = frozenset(("/state", "/state-summary", "/slaves", "/frameworks", "/tasks", "/roles", "/flags"))
+WRITES = frozenset(
+    (
+        "/teardown",
+        "/maintenance/schedule",
+        "/maintenance/status",
+        "/machine/down",
+        "/machine/up",
+        "/quota",
+        "/weights",
+    )
+)
 
 
 class HttpApi:
-    """Answers the requests to one master. `credentials` maps principals to secrets; None means that all may call."""
+    """Answers the requests to one master.
 
-    def __init__(self, state: MasterState, credentials: dict[str, str] | None, flags: dict[str, str]) -> None:
+    `credentials` maps principals to secrets; None means that all may call. `guards_all`: readers and operators have to
+    prove a principal too, and not frameworks alone.
+    """
+
+    def __init__(
+        self,
+        state: MasterState,
+        credentials: dict[str, str] | None,
+        flags: dict[str, str],
+        *,
+        guards_all: bool = False,
+    ) -> None:
         self._state = state
         self._credentials = credentials
+        self._guarded = credentials if guards_all else None
         self._flags = flags
         # host:port of the master that leads, this one until it is told of another; None while nobody does.
         self.leader: str | None = state.authority
@@ -59,6 +79,10 @@ class HttpApi:
             return self._redirect(path, request)
         if path == "/api/v1/scheduler":
             return self._scheduler(request, now)
+        if self._guarded is not None and (realm := _realm_of(path)):
+            refusal = authentication.refusal(request, self._guarded, realm)
+            if refusal is not None:
+                return refusal
         if path == "/teardown":
             return self._teardown(request, now)
         if path == "/maintenance/schedule":
@@ -78,10 +102,10 @@ class HttpApi:
     def _scheduler(self, request: Request, now: float) -> Response:
         principal = None
         if self._credentials is not None:
-            principal = _authenticate(request.headers.get("authorization"), self._credentials)
-            if principal is None:
-                headers = {"WWW-Authenticate": f'Basic realm="{SCHEDULER_REALM}"', "Content-Type": TEXT}
-                return Response(401, headers, b"401 Unauthorized.")
+            principal = authentication.principal_of(request, self._credentials)
+            refusal = authentication.refusal(request, self._credentials, authentication.SCHEDULER)
+            if refusal is not None:
+                return refusal
         return scheduler_calls.answer(self._state, request, principal, now)
 
     def _teardown(self, request: Request, now: float) -> Response:
@@ -159,16 +183,8 @@ class HttpApi:
         return not_found()
 
 
-def _authenticate(header: str | None, credentials: dict[str, str]) -> str | None:
-    """The principal that an Authorization header proves (RFC 7617), or None."""
-    scheme, _, encoded = (header or "").partition(" ")
-    if scheme.lower() != "basic":
-        return None
-    try:
-        principal, _, secret = base64.b64decode(encoded.strip(), validate=True).decode().partition(":")
-    except (binascii.Error, ValueError):
-        return None
-    expected = credentials.get(principal)
-    if expected is None or not hmac.compare_digest(expected.encode(), secret.encode()):
-        return None
-    return principal
+def _realm_of(path: str) -> str | None:
+    """Whom a master asks before it answers there; None where it asks nobody."""
+    if path in WRITES or path.startswith("/api/v1"):
+        return authentication.MASTER_WRITE
+    return authentication.MASTER_READ if path in READS else None
