@@ -279,6 +279,7 @@ class Host:
             "agent_id": self.agent_id,
             "since": self.launched_at,
             "facts": self.facts,
+            "callback_address": self.callback_address,
             "loss": _joined(self.loss, self.remedy),
             "commands": [
                 {

@@ -6,11 +6,13 @@ The option names are those of srun(1) and mpirun(1) where these have one.
 from __future__ import annotations
 
 import argparse
+import os
 from typing import Any
 
 from roujiamo.cli.parser import Parser
 from roujiamo.cli.session_options import add_command, add_dry_run, add_options, run_options, user_command
 from roujiamo.errors import UsageError
+from roujiamo.system.sessions import allocation_here
 
 EPILOG = """\
 examples:
@@ -19,7 +21,9 @@ examples:
   {prefix} -N 2 -n 4 {local}./a.out       no Mesos needed
 
 MASTER is host:port, several of them with commas, zk://host:port/path, or
-local[:AGENTS], a small cluster that lives as long as the run.
+local[:AGENTS], a small cluster that lives as long as the run. Inside an
+allocation `roujiamo run` without --master runs on its hosts (as many as -N and
+-n say), as srun does in salloc.
 
 An option goes before its variable ($NAME), that before your roujiamo.toml
 (~/.config/roujiamo/), that before the system's (/etc/roujiamo/), and the
@@ -67,14 +71,19 @@ def _add_program(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Do what the parsed command line says; return the exit status. Raises RoujiamoError."""
-    from roujiamo.run.program import run as run_program
-
     command = user_command(options)
-    wanted = run_options(options, command)
+    folder = None if "master" in vars(options) or options.dry_run else allocation_here(os.environ)
+    wanted = run_options(options, command, is_joining=folder is not None)
     if not command:
         raise UsageError("no program to run; write it behind the options, for example: … ./a.out")
     if options.dry_run:
         from roujiamo.run.dry_run import dry_run
 
         return dry_run(wanted, of_run=True)
+    if folder is not None:
+        from roujiamo.run.joined import run_in_allocation
+
+        return run_in_allocation(wanted, folder)
+    from roujiamo.run.program import run as run_program
+
     return run_program(wanted)

@@ -85,8 +85,10 @@ def _help(option: Option) -> str:
     return f"{text} [${option.variable}]"
 
 
-def run_options(options: argparse.Namespace, command: list[str]) -> RunOptions:
+def run_options(options: argparse.Namespace, command: list[str], *, is_joining: bool = False) -> RunOptions:
     """Return what the command line, the environment and the configurations ask for, around `command`.
+
+    `is_joining`: in a session that is there, so no master has to be named.
 
     Raises UsageError.
     """
@@ -96,7 +98,9 @@ def run_options(options: argparse.Namespace, command: list[str]) -> RunOptions:
         environment.pop("ROUJIAMO_HOSTS", None)
     settings = gather(read_configurations(environment), environment, _given(options))
     values = settings.values
-    if not values.get("master"):
+    if is_joining:
+        values.setdefault("master", "")
+    elif not values.get("master"):
         raise UsageError(
             "no master; give --master HOST:PORT (or set ROUJIAMO_MASTER, or master in roujiamo.toml), or --master "
             "local to try it"

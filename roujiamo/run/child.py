@@ -9,16 +9,40 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol
 
 from roujiamo.errors import LauncherError
-from roujiamo.run.held_session import KILL_SECONDS, STOPPING, HeldSession
-from roujiamo.run.waiting import ChildEnded, SignalCame, Waiting
+from roujiamo.run.held_session import KILL_SECONDS, STOPPING
+from roujiamo.run.waiting import ChildEnded, Happening, SignalCame, Waiting
 
 # After a host is lost, or the broker, a launcher ends by itself when its agents do; this is for one that does not.
 GRACE_SECONDS = 20.0
 # Between SIGTERM and SIGKILL where the session's time is over.
 LIMIT_SECONDS = 10.0
+
+
+class Followed(Protocol):
+    """The session that a command runs in, as far as following the command needs it: `HeldSession`, `JoinedSession`."""
+
+    stop_signals: int
+
+    @property
+    def losses(self) -> Sequence[str]:
+        """A sentence for each thing that it has lost."""
+
+    @property
+    def is_time_up(self) -> bool:
+        """Whether its time limit is reached."""
+
+    def take_in(self, happening: Happening) -> bool:
+        """Take in what happened to it; return whether it has lost something since."""
+
+    def take_stop_signal(self, came: SignalCame) -> None:
+        """Note that somebody wants the end."""
+
+    def tell(self, sentence: str) -> None:
+        """Say something about the run to its user."""
 
 
 class Child:
@@ -52,7 +76,7 @@ class Child:
             raise failure from error
         waiting.watch(self.pid)
 
-    def follow(self, session: HeldSession, look: Callable[[], float | None] | None = None) -> int:
+    def follow(self, session: Followed, look: Callable[[], float | None] | None = None) -> int:
         """Wait for its end; pass signals on; end it where it cannot end by itself. Return its status.
 
         `look` is called now and again and returns when it wants to be called next (time.monotonic()), or None.

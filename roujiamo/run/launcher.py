@@ -186,6 +186,8 @@ def launch_environment(
             environment[name] = value
     environment.update(
         ROUJIAMO_SOCKET=str(ready["socket"]),
+        # Where `roujiamo status` looks for sessions, which TMPDIR below would lead elsewhere.
+        ROUJIAMO_RUNTIME_DIR=os.path.dirname(os.path.dirname(str(ready["socket"]))),
         ROUJIAMO_HOSTFILE=f"{plan.folder}/{SHOWN_HOSTFILE}",
         ROUJIAMO_HOSTS=",".join(host.shown or host.name for host in plan.hosts),
         ROUJIAMO_NUM_HOSTS=str(len(plan.hosts)),

@@ -10,6 +10,7 @@ import json
 import os
 import socket
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,13 @@ _PAUSE_SECONDS = 0.05
 def session_paths() -> list[Path]:
     """Return the folders of this user's sessions, oldest first. Raises RoujiamoError."""
     return [path for path in existing_sessions() if (path / SOCKET).exists()]
+
+
+def allocation_here(environment: Mapping[str, str]) -> Path | None:
+    """Return the folder of the session that this process is in, where it is on the launch host of one."""
+    socket = environment.get("ROUJIAMO_SOCKET", "")
+    # A task has an abstract socket: there is no broker to ask.
+    return Path(socket).parent if socket.startswith("/") else None
 
 
 def ask(folder: Path, request: dict[str, Any]) -> dict[str, Any]:
