@@ -12,7 +12,6 @@ import gc
 import os
 import signal
 import stat
-import sys
 import tempfile
 import threading
 import time
@@ -21,7 +20,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import children_of, is_alive, scaled
+from tests.support import children_of, is_alive, keep_settings_away, scaled
 
 PR_SET_CHILD_SUBREAPER = 36
 GRACE_SECONDS = 5
@@ -30,15 +29,7 @@ GRACE_SECONDS = 5
 def pytest_configure() -> None:
     """Adopt orphans, and keep settings of the caller's shell away from the tests."""
     ctypes.CDLL(None, use_errno=True).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
-    for name in list(os.environ):
-        if name.startswith("ROUJIAMO_") and not name.startswith("ROUJIAMO_TEST_"):
-            del os.environ[name]
-    # Nor is a configuration of the user's or of the machine's read.
-    os.environ["ROUJIAMO_CONFIG"] = os.devnull
-    # Users' machines keep compiled modules; without, each program that a test starts compiles the whole package anew.
-    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
-    # The scripts in bin/ prefer the clone's .venv: what is tested is the interpreter that runs the tests.
-    os.environ["ROUJIAMO_PYTHON"] = sys.executable
+    keep_settings_away()
 
 
 @pytest.fixture(autouse=True)

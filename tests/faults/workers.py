@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 from tests.faults.job import Site, adopt_orphans
 from tests.masters.local_master import local_cluster
+from tests.support import keep_settings_away
 
 FAILED = "FAILED"
 
@@ -59,6 +60,7 @@ def play_all(line: list[str], numbers: Iterable[int], jobs: int) -> Iterator[str
 def work(play: Callable[[int, Site], str], master: str | None) -> None:
     """Be a worker: play each number of stdin, at `master` or a local cluster of the worker's own; say how it went."""
     adopt_orphans()
+    keep_settings_away()
     with contextlib.ExitStack() as stack:
         if master is not None:
             site = Site(master, is_shared=True, is_near=False)

@@ -8,6 +8,7 @@ from tests.support.programs import Program, children_called, children_of, is_ali
 from tests.support.tools import (
     MASTERS,
     OpenMpi,
+    keep_settings_away,
     mpi_environment,
     on_demand,
     open_mpis,
@@ -27,6 +28,7 @@ __all__ = [
     "children_called",
     "children_of",
     "is_alive",
+    "keep_settings_away",
     "mpi_environment",
     "mpis",
     "on_demand",

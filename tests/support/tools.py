@@ -100,6 +100,19 @@ def python36() -> str | None:
     return None
 
 
+def keep_settings_away() -> None:
+    """Keep the settings of the caller's shell and machine away from the programs that are tested."""
+    for name in list(os.environ):
+        if name.startswith("ROUJIAMO_") and not name.startswith("ROUJIAMO_TEST_"):
+            del os.environ[name]
+    # Nor is a configuration of the user's or of the machine's read.
+    os.environ["ROUJIAMO_CONFIG"] = os.devnull
+    # Users' machines keep compiled modules; without, each program that a test starts compiles the whole package anew.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    # The scripts in bin/ prefer the clone's .venv: what is tested is the interpreter that runs the tests.
+    os.environ["ROUJIAMO_PYTHON"] = sys.executable
+
+
 def real_mesos() -> str | None:
     """The address (host:port) of a real Mesos master to test against, where one is named."""
     return os.environ.get("ROUJIAMO_TEST_MASTER") or None
