@@ -36,8 +36,8 @@ examples:
   roujiamo run -N 2 -n 4 --master local ./a.out     no Mesos needed
   roujiamo doctor --master m1:5050                  would a run work from here?
 
-`roujiamo COMMAND --help` tells of each. What is the same for every run stands
-in ~/.config/roujiamo/roujiamo.toml.
+`roujiamo COMMAND --help` tells of each; `roujiamo help` lists the documents.
+What is the same for every run stands in ~/.config/roujiamo/roujiamo.toml.
 """
 
 

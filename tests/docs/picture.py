@@ -20,6 +20,9 @@ from tests.support import open_mpis, until
 
 COLUMNS = 100
 ADDRESS = "192.0.2.1"
+# Where the clone is in the terminal's namespace, and its Python.
+CLONE = "/opt/roujiamo"
+PYTHON = f"{CLONE}/.venv/bin/python3"
 PROMPT = "$ "
 # A character's width, a line's height, and the room around them, in pixels.
 WIDTH, HEIGHT, MARGIN, TITLE = 8.4, 19, 16, 28
@@ -43,7 +46,7 @@ PICTURES = {
         "…2 hosts are busy",
         "roujiamo status",
     ),
-    "doctor": ("roujiamo doctor --master mesos-master:5050",),
+    "doctor": ("roujiamo doctor --trial --master mesos-master:5050",),
 }
 
 
@@ -69,24 +72,28 @@ def screen(lines: tuple[str, ...]) -> list[str]:
 
 
 def _prepare(folder: Path) -> None:
-    hello = f'exec {sys.executable} {ROOT}/roujiamo/examples/hello.py "$@"'
+    hello = f'exec {PYTHON} {CLONE}/roujiamo/examples/hello.py "$@"'
     for name, text in {
-        "roujiamo": f'exec {sys.executable} -m roujiamo "$@"',
+        "roujiamo": f'exec {PYTHON} -m roujiamo "$@"',
         "a.out": hello,
         "simulate": "exec sleep 600",
         "inside": f"""
             printf '127.0.0.1 localhost\\n{ADDRESS} mesos-master %s\\n' "$(hostname)" >hosts
             mount --bind hosts /etc/hosts
             mount -t tmpfs none /opt
-            mkdir /opt/openmpi
+            mkdir /opt/openmpi /opt/roujiamo
             mount --bind {Path(open_mpis()[0].mpiexec).parents[1]} /opt/openmpi
+            mount --bind {ROOT} /opt/roujiamo
+            # Only the sessions of the picture.
+            mkdir -m 700 -p roujiamo-$(id -u) /tmp/roujiamo-$(id -u)
+            mount --bind roujiamo-$(id -u) /tmp/roujiamo-$(id -u)
             ip link set lo up
             # Open MPI's ranks do not talk over loopback.
             ip link add one type veth peer name other
             ip addr add {ADDRESS}/24 dev one
             ip link set one up
             ip link set other up
-            {sys.executable} -m roujiamo local --host {ADDRESS} --agents 3 --port 5050 >cluster &
+            {PYTHON} -m roujiamo local --host {ADDRESS} --agents 3 --port 5050 >cluster &
             until grep -q "master " cluster; do sleep 0.1; done
             tmux -S "$1" -f /dev/null new-session -d -x "$2" -y 40 'bash --noprofile --rcfile rc'
             tmux -S "$1" wait-for end
@@ -101,14 +108,13 @@ def _prepare(folder: Path) -> None:
 
 def _environment(folder: Path) -> dict[str, str]:
     return {
-        "PATH": f"{folder}:{ROOT}/bin:/opt/openmpi/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+        "PATH": f"{folder}:{CLONE}/bin:/opt/openmpi/bin:/usr/sbin:/usr/bin:/sbin:/bin",
         "HOME": str(folder),
         "TERM": "xterm-256color",
         "LANG": "C.UTF-8",
-        "PYTHONPATH": str(ROOT),
-        "ROUJIAMO_PYTHON": sys.executable,
+        "PYTHONPATH": CLONE,
+        "ROUJIAMO_PYTHON": PYTHON,
         "ROUJIAMO_PREFIX": "/opt/openmpi",
-        "TMPDIR": str(folder),
         "XDG_RUNTIME_DIR": "",
         "OMPI_ALLOW_RUN_AS_ROOT": "1",
         "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1",
@@ -143,9 +149,8 @@ def _typed(socket: Path, folder: Path, lines: tuple[str, ...]) -> list[str]:
 
 
 def _output(command: str, folder: Path) -> str:
-    done = subprocess.run(
-        command, shell=True, capture_output=True, text=True, env=_environment(folder), cwd=ROOT
-    )
+    environment = {**os.environ, "TMPDIR": str(folder), "XDG_RUNTIME_DIR": ""}
+    done = subprocess.run(command, shell=True, capture_output=True, text=True, env=environment, cwd=ROOT)
     return done.stdout.strip()
 
 
