@@ -2,7 +2,8 @@
 
 Imported by the tests of the gang allocator. It does what docs/allocation-modules.md and the hierarchical allocator do
 as far as a race depends on it: each allocation interval it goes through the agents in random order and gives what is
-free of an agent to the framework with the smallest share that does not refuse it. A filter refuses what it contains.
+free of an agent to the framework with the smallest share that does not refuse it, in one of its roles. A filter refuses
+what it contains, in its role.
 """
 
 import heapq
@@ -36,21 +37,25 @@ def offer(number, agent, cpus=4.0, mem=4096.0, role="*", **more):
 class Framework:
     """One session on the model: its allocator, and what it got."""
 
-    def __init__(self, name, allocator, job_seconds):
+    def __init__(self, name, allocator, job_seconds, roles=("*",)):
         self.name = name
+        self.roles = roles
         self.allocator = allocator
         self.job_seconds = job_seconds
         self.is_suppressed = False
-        self.filters = {}  # agent -> (resources, until)
-        self.offered = {}  # offer id -> (agent, resources, since)
-        self.hosts = []
+        self.filters = {}  # (agent, role) -> (resources, until)
+        self.offered = {}  # offer id -> (agent, role, resources, since)
+        self.hosts = []  # (agent, role, resources)
         self.done_at = None
         self.longest_hold = 0.0
 
     def share(self):
-        return sum(resources.cpus for _, resources, _ in self.offered.values()) + sum(
-            resources.cpus for _, resources in self.hosts
-        )
+        return sum(self.share_in(role) for role in self.roles)
+
+    def share_in(self, wanted):
+        allocated = [*((role, free) for _, role, free, _ in self.offered.values())]
+        allocated += [(role, used) for _, role, used in self.hosts]
+        return sum(resources.cpus for role, resources in allocated if role == wanted)
 
 
 class Master:
@@ -88,22 +93,32 @@ class Master:
         self.random.shuffle(agents)
         for agent in agents:
             free = self.free[agent]
-            candidates = [each for each in self.frameworks if self.is_open(each, agent, free)]
+            candidates = [
+                (each, role)
+                for each in self.frameworks
+                for role in each.roles
+                if self.is_open(each, role, agent, free)
+            ]
             if candidates:
-                chosen = min(candidates, key=lambda each: (each.share(), each.name))
+                chosen, role = min(candidates, key=self.rank)
                 number = next(self.offer_ids)
-                chosen.offered[f"O{number}"] = (agent, free, self.now)
+                chosen.offered[f"O{number}"] = (agent, role, free, self.now)
                 self.free[agent] = Resources()
                 fresh.setdefault(chosen.name, (chosen, []))[1].append(
-                    offer(number, agent, free.cpus, free.mem)
+                    offer(number, agent, free.cpus, free.mem, role)
                 )
         for framework, offers in fresh.values():
             self.carry_out(framework, framework.allocator.on_offers(offers, self.now))
 
-    def is_open(self, framework, agent, free):
+    def rank(self, candidate):
+        """Who is offered an agent first: the smallest role's, and in it the smallest framework."""
+        framework, role = candidate
+        return sum(each.share_in(role) for each in self.frameworks), framework.share(), framework.name, role
+
+    def is_open(self, framework, role, agent, free):
         if framework.is_suppressed or framework.done_at is not None:
             return False
-        refused, until = framework.filters.get(agent, (Resources(), 0.0))
+        refused, until = framework.filters.get((agent, role), (Resources(), 0.0))
         return self.now >= until or not free.is_within(refused)
 
     def carry_out(self, framework, decisions):
@@ -113,8 +128,8 @@ class Master:
                     self.accept(framework, decision)
                 case Decline(offer_ids, refuse_seconds):
                     for each in offer_ids:
-                        agent, resources = self.take_back(framework, each)
-                        framework.filters[agent] = (resources, self.now + refuse_seconds)
+                        agent, role, resources = self.take_back(framework, each)
+                        framework.filters[agent, role] = (resources, self.now + refuse_seconds)
                 case Suppress():
                     framework.is_suppressed = True
                 case Revive():
@@ -135,20 +150,23 @@ class Master:
 
     def accept(self, framework, decision):
         given = [self.take_back(framework, each) for each in decision.offer_ids]
-        agent = given[0][0]
-        assert {each for each, _ in given} == {agent}, "one ACCEPT takes offers of one agent"
-        used = sum_scalars(decision.resources, "*")
+        agent, role, _ = given[0]
+        assert {each[:2] for each in given} == {(agent, role)}, (
+            "one ACCEPT takes offers of one agent in one role"
+        )
+        assert {each["allocation_info"]["role"] for each in decision.resources} == {role}
+        used = sum_scalars(decision.resources, role)
         assert used.is_within(self.free[agent])
         self.free[agent] -= used
-        framework.hosts.append((agent, used))
+        framework.hosts.append((agent, role, used))
 
     def take_back(self, framework, offer_id):
-        agent, resources, since = framework.offered.pop(offer_id)
+        agent, role, resources, since = framework.offered.pop(offer_id)
         framework.longest_hold = max(framework.longest_hold, self.now - since)
         self.free[agent] += resources
-        return agent, resources
+        return agent, role, resources
 
     def end(self, framework):
-        for agent, used in framework.hosts:
+        for agent, _, used in framework.hosts:
             self.free[agent] += used
         framework.hosts.clear()

@@ -11,19 +11,19 @@ from tests.mesos.master_model import Framework, Master
 SIMULATED_LIMIT = 600.0
 
 
-def session(name, hosts, now, seed, job_seconds=10.0, slots=None):
+def session(name, hosts, now, seed, job_seconds=10.0, slots=None, roles=("*",)):
     demand = Demand(hosts, slots or 4 * hosts, Resources(cpus=1, mem=512))
-    allocator = GangAllocator(demand, ("*",), HOLD_SECONDS, now, random.Random(seed).random)
-    return Framework(name, allocator, job_seconds)
+    allocator = GangAllocator(demand, roles, HOLD_SECONDS, now, random.Random(seed).random)
+    return Framework(name, allocator, job_seconds, roles)
 
 
-def race(seed, gangs, agents, hosts):
+def race(seed, gangs, agents, hosts, roles=("*",)):
     dice = random.Random(seed)
     master = Master(agents, dice)
     sessions = []
     for number in range(gangs):
         start = dice.random() * 3
-        sessions.append(session(f"session{number}", hosts, start, f"{seed} {number}"))
+        sessions.append(session(f"session{number}", hosts, start, f"{seed} {number}", roles=roles))
         master.join(sessions[-1], start)
     master.run(lambda: all(each.done_at is not None for each in sessions), SIMULATED_LIMIT)
     return sessions
@@ -37,6 +37,16 @@ def test_gangs_that_race_for_the_same_agents_all_complete(gangs, agents, hosts, 
     """Each needs more than it can get while another holds some, and then for 10 s keeps it."""
     for seed in range(seeds):
         sessions = race(seed, gangs, agents, hosts)
+        assert all(each.longest_hold <= HOLD_SECONDS + 0.001 for each in sessions)
+
+
+@pytest.mark.parametrize(
+    ("gangs", "agents", "hosts", "seeds"), [(2, 4, 4, 40), (5, 4, 4, 20), (5, 12, 8, 10)]
+)
+def test_gangs_of_several_roles_all_complete(gangs, agents, hosts, seeds):
+    """What is declined in one role comes in the other at once: no rest ends by that, and no agent is held in both."""
+    for seed in range(seeds):
+        sessions = race(seed, gangs, agents, hosts, roles=("hpc", "ml"))
         assert all(each.longest_hold <= HOLD_SECONDS + 0.001 for each in sessions)
 
 
