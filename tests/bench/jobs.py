@@ -44,7 +44,7 @@ def sixteen_hosts(small: bool) -> Result:
 
 def sixty_four_hosts(small: bool) -> Result:
     """One rank on each of 64 hosts."""
-    return _job(2 if small else 64, 1 if small else 5)
+    return _job(2 if small else 64, 1 if small else 3)
 
 
 def _job(hosts: int, rounds: int) -> Result:
