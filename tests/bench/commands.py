@@ -93,7 +93,7 @@ def throughput(small: bool) -> Result:
                 cases["ssh"] = lambda way=way, line=theirs: (  # type: ignore[misc]
                     size / _move(way, line, place.environment, size).wall / 1e6
                 )
-            given = alternate(cases, 1 if small else 5)
+            given = alternate(cases, 1 if small else 3)
             for name, rates in given.items():
                 result.add(f"{way}, {name}", "MB/s", *rates)
             for name, seconds in cpu.items():
