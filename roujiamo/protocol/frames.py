@@ -155,26 +155,39 @@ class Decoder:
         Raises ProtocolError at an unknown type or an oversized length; the decoder is of no use after it.
         """
         buffer = self._buffer
+        if not buffer:
+            # Whole frames are cut out of what came; only what is left of it is copied.
+            frames, position = self._cut(data)
+            if position < len(data):
+                buffer += data[position:]
+            return frames
         buffer += data
-        frames = []
-        position = 0
-        size = len(buffer)
-        while size - position >= 9:
-            frame_type, channel, length = HEADER.unpack_from(buffer, position)
-            if frame_type not in NAMES:
-                raise ProtocolError("a frame of the unknown type %d" % frame_type)
-            if length > self._max_payload:
-                raise ProtocolError(
-                    "a %s frame of %d bytes; %d are allowed" % (NAMES[frame_type], length, self._max_payload)
-                )
-            end = position + 9 + length
-            if end > size:
-                break
-            frames.append((frame_type, channel, bytes(buffer[position + 9 : end])))
-            position = end
+        frames, position = self._cut(buffer)
         if position:
             del buffer[:position]
         return frames
+
+    def _cut(self, data: "bytes | bytearray | memoryview") -> "tuple[list[tuple[int, int, bytes]], int]":
+        """Return the whole frames of `data`, and where what is left begins."""
+        frames = []
+        position = 0
+        size = len(data)
+        with memoryview(data) as view:
+            while size - position >= 9:
+                frame_type, channel, length = HEADER.unpack_from(view, position)
+                if frame_type not in NAMES:
+                    raise ProtocolError("a frame of the unknown type %d" % frame_type)
+                if length > self._max_payload:
+                    raise ProtocolError(
+                        "a %s frame of %d bytes; %d are allowed"
+                        % (NAMES[frame_type], length, self._max_payload)
+                    )
+                end = position + 9 + length
+                if end > size:
+                    break
+                frames.append((frame_type, channel, bytes(view[position + 9 : end])))
+                position = end
+        return frames, position
 
     @property
     def pending(self) -> int:
