@@ -199,7 +199,8 @@ _TASK_ROWS = (
     ),
     _row(r"Failed to fetch", "look at what --uri names: the agent must be able to read it"),
     _row(
-        r"terminated with signal Killed",
+        # The proxy's init gives its worker's end on.
+        r"terminated with signal Killed|exited with status 137",
         "something killed it: the kernel where memory is used up (-m, --overhead-mem), or somebody on that agent",
     ),
 )

@@ -190,3 +190,24 @@ def test_without_a_python3_a_task_fails_with_a_remedy(bench_of_one: Bench, tmp_p
         result = bench_of_one.ompirun("-N", "1", "--timeout", "5", bare, *A_MOMENT)
     assert result.status in (1, 124), result.err
     assert "needs a python3 of version 3.6 or later" in result.err
+
+
+@pytest.mark.parametrize(
+    ("option", "line", "word"),
+    [
+        (("--user", "no-such-user"), "No such user 'no-such-user'", "must know the user"),
+        (("--image", "no/such:1"), "Unsupported container image type", "--containerizer docker"),
+        (("--uri", "file:///no/such/file"), "Failed to fetch all URIs", "what --uri names"),
+    ],
+)
+def test_a_task_that_mesos_cannot_start_is_explained(
+    bench_of_one: Bench, master: str, option: tuple[str, ...], line: str, word: str
+) -> None:
+    """Mesos's own words, the agent's name, and the remedy."""
+    if option[0] == "--user" and os.geteuid() != 0:
+        pytest.skip("without root all tasks run as who runs the cluster")
+    result = bench_of_one.ompirun("-N", "1", "--timeout", "3", *option, master, *A_MOMENT)
+    assert result.status in (1, 124), result.err
+    assert re.search(rf"the task on agent[12] ended before it was ready: .*{line}.*; .*{word}", result.err), (
+        result.err
+    )

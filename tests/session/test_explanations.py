@@ -121,6 +121,7 @@ def test_what_a_host_says_cannot_move_the_cursor_nor_fill_the_screen() -> None:
         ("Failed to launch container: Unexpected HTTP response '404 Not Found' for the manifest", "--image"),
         ("Failed to launch container: Failed to fetch all URIs for container 'x': exited with status 1", "--uri"),
         ("Command terminated with signal Killed", "memory"),
+        ("Command exited with status 137", "memory"),
     ],
 )  # fmt: skip
 def test_what_mesos_ends_a_task_for_has_a_remedy(told: str, word: str) -> None:
