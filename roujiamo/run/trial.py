@@ -174,11 +174,15 @@ class _Trial:
         look = host_look.read_look(answer)
         troubles = host_look.folder_troubles(look)
         if known is not None and launcher is not None:
-            trouble = host_look.mpi_trouble(look, folder, known.daemon, launcher.version)
+            trouble = host_look.mpi_trouble(look, folder, known.daemon)
             troubles += [trouble] if trouble is not None else []
         for sentence in troubles:
             yield Finding(self._name, BAD, sentence)
-        for sentence in host_look.notes(look, directory):
+        notes = host_look.notes(look, directory)
+        if known is not None and launcher is not None:
+            other = host_look.version_note(look, folder, launcher.version)
+            notes += [other] if other is not None else []
+        for sentence in notes:
             yield Finding(self._name, NOTE, sentence)
         if not troubles:
             folders = f"{look.get('folder', '/tmp')}, /dev/shm and the sandbox can be written to"

@@ -121,15 +121,23 @@ def program_trouble(look: Mapping[str, str], program: str) -> str | None:
     return f"there is no program {program}{lost}; put it where the hosts share files, or bring it (--uri, --image)"
 
 
-def mpi_trouble(look: Mapping[str, str], folder: str, daemon: str, version: str) -> str | None:
-    """Return a sentence where the MPI there will not do; `version`: what the mpiexec here says of itself."""
+def mpi_trouble(look: Mapping[str, str], folder: str, daemon: str) -> str | None:
+    """Return a sentence where the MPI's daemon cannot be started there."""
     if look.get("daemon") == _NO:
         return f"{daemon} is not in {folder}; install the MPI as it is here, {elsewhere(daemon)}"
     if look.get("daemon") == _NOT_EXECUTABLE:
         return f"{folder}/{daemon} cannot be executed; look at its mode, and whether the file system is mounted noexec"
+    return None
+
+
+def version_note(look: Mapping[str, str], folder: str, version: str) -> str | None:
+    """Return a sentence where the MPI there is not the one here; `version`: what the mpiexec here says of itself.
+
+    Neighbours may work together: Open MPI 4.1.7's daemons do with the mpiexec of 4.1.8.
+    """
     here, there = version_number(version), version_number(look.get("version", ""))
     if here and there and here != there:
-        return f"the MPI in {folder} is version {there}, and the mpiexec here is {here}; install the same one"
+        return f"the MPI in {folder} is version {there}, and the mpiexec here is {here}; if runs fail, install the same"
     return None
 
 

@@ -39,7 +39,8 @@ def test_a_host_that_is_well_has_no_troubles_and_is_left_as_it_was(tmp_path: Pat
     look = taken(tmp_path, folder=str(tmp_path), daemon="orted", mpiexec="mpiexec", program="sh")
     assert host_look.folder_troubles(look) == []
     assert host_look.program_trouble(look, "sh") is None
-    assert host_look.mpi_trouble(look, str(tmp_path), "orted", "mpiexec (OpenRTE) 4.1.8") is None
+    assert host_look.mpi_trouble(look, str(tmp_path), "orted") is None
+    assert host_look.version_note(look, str(tmp_path), "mpiexec (OpenRTE) 4.1.8") is None
     assert look["folder"] == str(tmp_path)
     assert {entry.name for entry in tmp_path.iterdir()} == {"mpiexec", "orted"}
 
@@ -95,16 +96,24 @@ def test_a_working_directory_that_is_not_there_is_a_note_and_a_reason(tmp_path: 
     [
         (None, "", "orted is not in"),
         (0o644, MPIEXEC, "cannot be executed"),
-        (0o755, MPIEXEC.replace("4.1.8", "4.1.4"), "is version 4.1.4, and the mpiexec here is 4.1.8"),
     ],
 )
 def test_an_mpi_that_will_not_do_is_told(tmp_path: Path, mode: int | None, text: str, word: str) -> None:
-    """Its daemon is missing or of no use, or it is another version."""
+    """Its daemon is missing, or of no use."""
     if mode is not None:
         program_at(tmp_path / "orted", mode, text)
         program_at(tmp_path / "mpiexec", 0o755, text)
     look = taken(tmp_path, folder=str(tmp_path), daemon="orted", mpiexec="mpiexec")
-    assert word in str(host_look.mpi_trouble(look, str(tmp_path), "orted", "mpiexec (OpenRTE) 4.1.8"))
+    assert word in str(host_look.mpi_trouble(look, str(tmp_path), "orted"))
+
+
+def test_another_version_is_a_note(tmp_path: Path) -> None:
+    """Neighbours often work together; whether these do, a launch tells."""
+    program_at(tmp_path / "mpiexec", 0o755, MPIEXEC.replace("4.1.8", "4.1.4"))
+    note = host_look.version_note(
+        taken(tmp_path, folder=str(tmp_path), mpiexec="mpiexec"), "/opt/bin", "mpiexec (OpenRTE) 4.1.8"
+    )
+    assert "/opt/bin is version 4.1.4, and the mpiexec here is 4.1.8" in str(note)
 
 
 def test_an_answer_that_says_nothing_is_no_trouble() -> None:
@@ -113,7 +122,8 @@ def test_an_answer_that_says_nothing_is_no_trouble() -> None:
         look = host_look.read_look(answer)
         assert host_look.folder_troubles(look) == []
         assert host_look.program_trouble(look, "a.out") is None
-        assert host_look.mpi_trouble(look, "/opt", "orted", "4.1.8") is None
+        assert host_look.mpi_trouble(look, "/opt", "orted") is None
+        assert host_look.version_note(look, "/opt", "4.1.8") is None
         assert host_look.notes(look, "/") == []
         assert all(value.isprintable() for value in look.values())
 
