@@ -58,6 +58,7 @@ def test_no_byte_is_lost_or_doubled_however_the_way_breaks(folder: Path, seed: i
         assert not [event for event in session.end() if event["event"] == "host_lost"]
 
 
+@on_demand
 def test_a_slow_way_is_no_interruption(folder: Path) -> None:
     """A fifth of a second each way: the start, commands and pings take longer, and no connection is given up."""
     with relayed_session(folder, nodes=1, processes=1, keepalive_seconds=KEEPALIVE_SECONDS) as (

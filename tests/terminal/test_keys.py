@@ -5,8 +5,10 @@ What a user of mpiexec expects: the job ends or stops, the shell is there again,
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -31,7 +33,14 @@ from tests.terminal.shell import CTRL_BACKSLASH, CTRL_C, CTRL_Z, Shell, shell
 ROOT = Path(__file__).resolve().parents[2]
 MARKER = "ROUJIAMO_TEST_RUN"
 
-pytestmark = [requires_open_mpi, on_demand]
+pytestmark = requires_open_mpi
+# What CI leaves out: another test there, or another way here, shows the same.
+ON_DEMAND = {
+    ("test_the_keys_that_end_a_job_end_it", "run"),
+    ("test_a_terminal_that_hangs_up_ends_the_job", "alloc"),
+    ("test_a_reader_that_has_enough_ends_the_job", "alloc"),
+    ("test_a_reader_that_has_enough_ends_the_job", "plain"),
+}
 
 
 class Way(NamedTuple):
@@ -43,7 +52,7 @@ class Way(NamedTuple):
 
 WAYS = {
     "run": Way("", "ompirun.sh -N 2 -n 2 local"),
-    "alloc": Way("roujiamo alloc -N 2 -n 2 --master local", "mpiexec"),
+    "alloc": Way(f"{sys.executable} -m roujiamo alloc -N 2 -n 2 --master local", "mpiexec"),
     "plain": Way("", "mpiexec --mca plm_rsh_agent roujiamo-rsh -H agent1,agent2"),
 }
 
@@ -67,6 +76,19 @@ class Desk:
         self.run(f"echo started; until test -e {self.folder}/go; do sleep 0.1; done; echo finished")
         self.shell.wait_for("started$", count=2)
 
+    def processes(self, pattern: str) -> list[int]:
+        """The pids of those of the desk's processes whose command line has that in it."""
+        found = [each.partition(" ") for each in self._processes("")]
+        return [int(pid) for pid, _, words in found if pattern in words.replace("\\x00", " ")]
+
+    def states_of_ranks(self) -> set[str]:
+        """As proc(5) gives them; a rank is the shell that waits for `go`."""
+        states = set()
+        for pid in self.processes("'sh -c echo started"):
+            with contextlib.suppress(OSError):
+                states.add(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0])
+        return states
+
     def assert_no_rank_is_left(self) -> None:
         until(lambda: not self._processes(str(self.folder / "go")), 20, "the ranks' end")
 
@@ -87,6 +109,9 @@ class Desk:
 @pytest.fixture(params=WAYS)
 def desk(request: pytest.FixtureRequest) -> Iterator[Desk]:
     """A desk for each way; when it is left, nothing stays."""
+    is_left_out = (request.function.__name__, request.param) in ON_DEMAND
+    if is_left_out and os.environ.get("ROUJIAMO_TEST_FAULTS") != "1":
+        pytest.skip("on demand, ROUJIAMO_TEST_FAULTS=1")
     # A unix socket's address must fit.
     folder = Path(tempfile.mkdtemp(prefix="rj-"))
     mark = uuid.uuid4().hex
@@ -116,17 +141,23 @@ def desk(request: pytest.FixtureRequest) -> Iterator[Desk]:
 def test_ctrl_z_stops_the_job_and_fg_lets_it_go_on(desk: Desk) -> None:
     """The shell is there meanwhile, and the hosts stay; afterwards the job ends as if nothing had been.
 
-    An mpiexec of Open MPI that the shell has started itself does not stop: it says that it passes the signal on.
+    An mpiexec of Open MPI does not stop itself: it has the ranks stopped, and lets them go on at a SIGCONT. Where the
+    shell has started it itself there is no prompt, here or without us, and the SIGCONT comes from elsewhere.
     """
     desk.run_until_go()
     desk.shell.keys(CTRL_Z)
-    what_happened = desk.shell.wait_for(
-        "Stopped" if desk.way == WAYS["run"] else "Stopped|Forwarding signal 20"
-    )
-    if what_happened == "Stopped":
+    desk.shell.wait_for("Forwarding signal 20")
+    until(lambda: desk.states_of_ranks() == {"T"}, 20, "the ranks' stop")
+    if desk.way == WAYS["run"]:
+        desk.shell.wait_for("Stopped")
+        desk.shell.keys(b"\n")
         assert desk.shell.status() > 128
-        (desk.folder / "go").touch()
         desk.shell.type("fg")
+        # An mpiexec that was about to read what was typed meanwhile is in the middle of that, and reads a line now.
+        desk.shell.keys(b"\n")
+    else:
+        (launcher,) = desk.processes("mpiexec sh -c" if desk.way.first else "mpiexec --mca")
+        os.kill(launcher, signal.SIGCONT)
     (desk.folder / "go").touch()
     desk.shell.wait_for("finished$", count=2)
     assert desk.shell.status() == 0
@@ -162,6 +193,7 @@ def test_a_reader_that_has_enough_ends_the_job(desk: Desk) -> None:
     assert desk.shell.read().count("line\n") == 1
 
 
+@on_demand
 def test_in_a_pipe_a_reader_that_has_enough_ends_the_job_too() -> None:
     """A script has no terminal; the pipeline ends all the same, and nothing of the job stays."""
     with tempfile.TemporaryDirectory(prefix="rj-") as folder:

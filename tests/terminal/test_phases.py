@@ -10,31 +10,35 @@ import shutil
 import subprocess
 import tempfile
 import termios
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.faults.job import CALLBACKS, FINISHING, OFFERS, PHASES, RANKS, ROOT, TASKS, Job
-from tests.support import children_of, mpi_environment, on_demand, open_mpis, requires_open_mpi
+from tests.faults.job import CALLBACKS, DAEMONS, FINISHING, OFFERS, OWN, PHASES, RANKS, ROOT, TASKS, Job
+from tests.faults.parts import MARKER, Parts
+from tests.support import mpi_environment, on_demand, open_mpis, requires_open_mpi
 
 # What `roujiamo/docs/faults.md` promises of an INT to the run alone holds for the terminal's, too.
 STATUSES = {OFFERS: (130,), TASKS: (130,), CALLBACKS: (130,), FINISHING: (0, 1, 130)}
-SAMPLE: tuple[str, ...] = ()
+SAMPLE = (TASKS, DAEMONS)
 
 
 @contextlib.contextmanager
-def job_at_a_terminal(nodes: int) -> Iterator[tuple[Job, int]]:
+def job_at_a_terminal(phase: str) -> Iterator[tuple[Job, int]]:
     """The job of the fault matrix, with a terminal of its own; and the terminal's other end."""
     folder = Path(tempfile.mkdtemp(prefix="rj-"))
     (folder / "tmp").mkdir()
-    known = children_of(os.getpid())
-    ours, theirs = pty.openpty()
+    mark = uuid.uuid4().hex
+    nodes = "9" if phase == OFFERS else "2"
     program = f"echo started; until test -e {folder}/go; do sleep 0.1; done; echo done"
-    line = [ROOT / "bin" / "ompirun.sh", "-N", str(nodes), "-n", str(nodes), "-c", "0.5", "-m", "32"]
-    line += ["--timeout", "25", "local:2", "sh", "-c", program]
+    line = [ROOT / "bin" / "ompirun.sh", "--name", folder.name, "-N", nodes, "-n", nodes, "-c", "0.5"]
+    line += ["-m", "32", "--timeout", "25", "--env", f"{MARKER}={mark}", OWN.master, "sh", "-c", program]
     environment = {**os.environ, **mpi_environment(), "TMPDIR": str(folder / "tmp"), "XDG_RUNTIME_DIR": ""}
-    environment["ROUJIAMO_MPIEXEC"] = open_mpis()[0].mpiexec
+    environment |= {"ROUJIAMO_MPIEXEC": open_mpis()[0].mpiexec, MARKER: mark}
+    parts = Parts(mark, folder / "tmp", is_near=True)
+    ours, theirs = pty.openpty()
     with (folder / "out").open("wb") as out, (folder / "err").open("wb") as err:
         process = subprocess.Popen(
             line,
@@ -47,7 +51,7 @@ def job_at_a_terminal(nodes: int) -> Iterator[tuple[Job, int]]:
             preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
         )
     os.close(theirs)
-    job = Job(folder, process, known)
+    job = Job(folder, process, parts, OWN)
     try:
         yield job, ours
     finally:
@@ -63,7 +67,7 @@ def job_at_a_terminal(nodes: int) -> Iterator[tuple[Job, int]]:
 @pytest.mark.parametrize("times", [1, pytest.param(2, marks=on_demand)], ids=["once", "twice"])
 def test_ctrl_c_ends_the_run_in_every_phase(phase: str, times: int) -> None:
     """With the promised status, and nothing is left."""
-    with job_at_a_terminal(nodes=40 if phase == OFFERS else 2) as (job, terminal):
+    with job_at_a_terminal(phase) as (job, terminal):
         job.reach(phase)
         for _ in range(times):
             os.write(terminal, b"\x03")
