@@ -81,12 +81,11 @@ def _prepare(folder: Path) -> None:
             printf '127.0.0.1 localhost\\n{ADDRESS} mesos-master %s\\n' "$(hostname)" >hosts
             mount --bind hosts /etc/hosts
             mount -t tmpfs none /opt
-            mkdir /opt/openmpi /opt/roujiamo
+            mkdir /opt/openmpi /opt/roujiamo /opt/tmp
             mount --bind {Path(open_mpis()[0].mpiexec).parents[1]} /opt/openmpi
             mount --bind {ROOT} /opt/roujiamo
-            # Only the sessions of the picture.
-            mkdir -m 700 -p roujiamo-$(id -u) /tmp/roujiamo-$(id -u)
-            mount --bind roujiamo-$(id -u) /tmp/roujiamo-$(id -u)
+            mkdir tmp
+            mount --bind tmp /opt/tmp
             ip link set lo up
             # Open MPI's ranks do not talk over loopback.
             ip link add one type veth peer name other
@@ -115,6 +114,8 @@ def _environment(folder: Path) -> dict[str, str]:
         "PYTHONPATH": CLONE,
         "ROUJIAMO_PYTHON": PYTHON,
         "ROUJIAMO_PREFIX": "/opt/openmpi",
+        # Only the sessions of the picture.
+        "TMPDIR": "/opt/tmp",
         "XDG_RUNTIME_DIR": "",
         "OMPI_ALLOW_RUN_AS_ROOT": "1",
         "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1",
@@ -149,7 +150,7 @@ def _typed(socket: Path, folder: Path, lines: tuple[str, ...]) -> list[str]:
 
 
 def _output(command: str, folder: Path) -> str:
-    environment = {**os.environ, "TMPDIR": str(folder), "XDG_RUNTIME_DIR": ""}
+    environment = {**os.environ, "TMPDIR": str(folder / "tmp"), "XDG_RUNTIME_DIR": ""}
     done = subprocess.run(command, shell=True, capture_output=True, text=True, env=environment, cwd=ROOT)
     return done.stdout.strip()
 
