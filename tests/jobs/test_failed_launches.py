@@ -211,3 +211,21 @@ def test_a_task_that_mesos_cannot_start_is_explained(
     assert re.search(rf"the task on agent[12] ended before it was ready: .*{line}.*; .*{word}", result.err), (
         result.err
     )
+
+
+def test_a_daemon_of_another_version_is_explained(master: str, tmp_path: Path) -> None:
+    """Open MPI 4's does not know what the mpiexec of 5 tells it."""
+    versions = {mpi.name: mpi for mpi in mpis()}
+    if not {"Open MPI 4", "Open MPI 5"} <= versions.keys():
+        pytest.skip("needs Open MPI 4 and 5")
+    five, four = versions["Open MPI 5"], versions["Open MPI 4"]
+    daemon = tmp_path / "mpi" / "bin" / "prted"
+    daemon.parent.mkdir(parents=True)
+    daemon.write_text(f'#!/bin/sh\nexec {four.prefix}/bin/orted "$@"\n')
+    daemon.chmod(0o755)
+    options = ("--mpiexec", five.mpiexec, "--prefix", str(tmp_path / "mpi"))
+    for bench in bench_around(None):
+        result = bench.ompirun("-N", "2", "-n", "2", *options, master, *A_MOMENT)
+        assert result.status not in (0, 1), result.err
+        assert re.search(r"^roujiamo: agent[12] said: .*unknown option", ours(result), re.MULTILINE)
+        assert "prted does not know what the mpiexec here tells it: it has another version" in result.err
