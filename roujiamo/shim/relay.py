@@ -126,6 +126,9 @@ class Relay:
         except (Stopped, RoujiamoError):
             self._hang_up()
             raise
+        if self._failure is not None and self._linger_deadline:
+            # The session has ended with its launcher, as it should: nobody is left to be told.
+            raise Stopped(_FAILURE)
         if self._failure is not None:
             raise self._failure
         return self._status
