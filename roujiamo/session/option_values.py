@@ -99,6 +99,18 @@ def read_device(text: str) -> str:
     return text
 
 
+def read_hosts(text: str) -> str:
+    """Return names of agents, with commas between them. Raises ValueError."""
+    for name in text.split(","):
+        host, colon, slots = name.rpartition(":")
+        if colon and ":" not in host and slots.isdigit():
+            # As mpirun -H would have it; an IPv6 address has more colons.
+            raise ValueError(
+                f"{name!r} is no agent's name; how many processes a host gets is for -n and --max-slots-per-host to say"
+            )
+    return text
+
+
 def read_timeline(text: str) -> str:
     """Return the path of a file whose name ends with .json or .svg. Raises ValueError."""
     if not text.endswith((".json", ".svg")):

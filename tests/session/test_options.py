@@ -8,6 +8,7 @@ from roujiamo.errors import UsageError
 from roujiamo.session.option_values import (
     read_amount,
     read_count,
+    read_hosts,
     read_ports,
     read_seconds,
     read_switch,
@@ -84,6 +85,8 @@ def test_a_wrong_variable_is_named() -> None:
         (read_amount, "inf"),
         (read_seconds, "0"),
         (read_seconds, "soon"),
+        (read_hosts, "agent1:2"),
+        (read_hosts, "agent1,agent2:4"),
         (read_ports, "0"),
         (read_ports, "70000"),
         (read_ports, "20-10"),
