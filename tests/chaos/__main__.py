@@ -14,7 +14,7 @@ import time
 
 from tests.chaos.runs import play
 from tests.faults.parts import VICTIMS
-from tests.faults.workers import FAILED, play_all, work
+from tests.faults.workers import FAILED, play_all, play_failed_again, work
 
 FAULT = re.compile(rf"\b(?:KILL|TERM|INT|STOP) (?:{'|'.join(VICTIMS)})\b")
 # A line says which rule was broken by these words (see `tests.faults.job`).
@@ -28,6 +28,9 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, default=6, help="so many at once")
     parser.add_argument("--master", help="a real cluster's, on this machine")
     parser.add_argument("--run", type=int, action="append", help="play this one only; again for more")
+    parser.add_argument(
+        "--again", action="store_true", help="what fails is played once more, and has to hold then"
+    )
     parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.worker:
@@ -50,6 +53,8 @@ def main() -> int:
         f"seed {options.seed}: {len(lines)} runs on {where} in {time.monotonic() - begun:.0f} s, {faults} faults, "
         f"{left} leftovers, {hangs} hangs, {failed} failed"
     )
+    if options.again:
+        failed = sum(FAILED in told for told in play_failed_again(line, lines))
     return 1 if failed or len(lines) != len(numbers) else 0
 
 

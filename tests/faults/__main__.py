@@ -11,7 +11,7 @@ import time
 
 from tests.faults.job import Site
 from tests.faults.matrix import ABSENT, cells, play
-from tests.faults.workers import FAILED, play_all, work
+from tests.faults.workers import FAILED, play_all, play_failed_again, work
 
 TRIES = 4
 
@@ -23,6 +23,9 @@ def main() -> int:
     parser.add_argument("--cell", type=int, action="append", help="play this one; again for more")
     parser.add_argument("--sample", type=int, metavar="N", help="play N cells, drawn by --seed")
     parser.add_argument("--seed", default="1")
+    parser.add_argument(
+        "--again", action="store_true", help="what fails is played once more, and has to hold then"
+    )
     parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.worker:
@@ -36,15 +39,17 @@ def main() -> int:
         print(f"seed {options.seed}, {len(numbers)} of {len(cells())} cells", flush=True)
     begun = time.monotonic()
     lines = []
-    for line in play_all(["-m", "tests.faults"], numbers, options.jobs):
-        lines.append(line)
-        print(line, flush=True)
+    for told in play_all(["-m", "tests.faults"], numbers, options.jobs):
+        lines.append(told)
+        print(told, flush=True)
     failed = sum(FAILED in line for line in lines)
     absent = sum(line.endswith(ABSENT) for line in lines)
     print(
         f"{len(lines)} of {len(cells())} cells in {time.monotonic() - begun:.0f} s: "
         f"{absent} without their victim, {failed} failed"
     )
+    if options.again:
+        failed = sum(FAILED in told for told in play_failed_again(["-m", "tests.faults"], lines))
     return 1 if failed or len(lines) != len(numbers) else 0
 
 

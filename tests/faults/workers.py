@@ -57,6 +57,16 @@ def play_all(line: list[str], numbers: Iterable[int], jobs: int) -> Iterator[str
         thread.join()
 
 
+def play_failed_again(line: list[str], lines: Iterable[str]) -> list[str]:
+    """Play what has failed once more, one by one; print and return how it went."""
+    numbers = [int(told.partition(":")[0]) for told in lines if FAILED in told]
+    again = []
+    for told in play_all(line, numbers, min(1, len(numbers))):
+        again.append(told)
+        print(f"once more, alone: {told}", flush=True)
+    return again
+
+
 def work(play: Callable[[int, Site], str], master: str | None) -> None:
     """Be a worker: play each number of stdin, at `master` or a local cluster of the worker's own; say how it went."""
     adopt_orphans()
