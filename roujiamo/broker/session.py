@@ -29,6 +29,7 @@ from roujiamo.broker.allocation import Allocation, Launch
 from roujiamo.broker.gathering import Gathering
 from roujiamo.broker.hosts import CONTACTED, LAUNCHING, LOST, MAX_TOLD_COMMAND, READY, Host
 from roujiamo.broker.moments import Moments
+from roujiamo.broker.owner import Children
 from roujiamo.broker.proxies import Proxies
 from roujiamo.broker.shims import ShimConnection, ShimSocket
 from roujiamo.errors import AllocationError, HostUnknown, ProtocolError, RoujiamoError, TimeLimitReached
@@ -101,6 +102,7 @@ class Session:
         self._failures: list[str] = []
         self._aliases = aliases()
         self._shims = ShimSocket(self._open_route, self._answer)
+        self._children = Children(folder.path)
         self._is_ready = False
         # Kept as they change: to look through all hosts at each one's call-back, or command, would be quadratic.
         self._awaited: set[Host] = set()
@@ -174,6 +176,7 @@ class Session:
         for host in self.hosts.values():
             host.lose(reason)
         self._shims.close()
+        self._children.close()
         self._proxies.close()
         confirmed = await self._gathering.stop_cluster() or confirmed
         self._notify({"event": "closed", "clean": confirmed, "commands": self._commands, "causes": causes})
@@ -388,6 +391,8 @@ class Session:
             # Whoever may connect here has the user's own rights, and could read it from the user's file.
             principal, secret = self._gathering.credential
             return {"principal": principal, "secret": secret}
+        if request.get("request") == "child":
+            return self._children.follow(request)
         if request.get("request") == "end":
             self.end(RoujiamoError("the session was cancelled (`roujiamo cancel`)"))
             return {"ending": True}

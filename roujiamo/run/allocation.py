@@ -55,8 +55,8 @@ def _alloc(options: RunOptions, progress: Progress, record: Record) -> int:
             )
             hosts = [f"{host['name']} ({host['slots']})" for host in session.ready["hosts"]]
             progress.say(told, f"{listing(hosts)}: yours until {os.path.basename(command[0])} ends")
-            child = Child(path, command, environment, waiting, is_own_master=True)
             record.note_launch(session, command)
+            child = Child(path, command, environment, waiting, is_own_master=True)
             session.note(timeline.PROGRAM_STARTED)
             status = child.follow(session)
             session.note(timeline.PROGRAM_ENDED)

@@ -27,6 +27,8 @@ from roujiamo.run.strays import Strays
 from roujiamo.run.waiting import Happening, SignalCame, Waiting
 from roujiamo.session.settings import without_secrets
 from roujiamo.system.log_files import open_logs
+from roujiamo.system.processes import read_process
+from roujiamo.system.runtime_folder import RUN_PREFIX
 from roujiamo.system.sessions import ask
 
 # What may be said of a run in an allocation; the rest was said when that was made.
@@ -98,6 +100,7 @@ def run_in_allocation(options: RunOptions, folder: Path) -> int:
         with Waiting() as waiting:
             session = JoinedSession(progress)
             child = Child(launcher.path, line, environment, waiting, is_own_master=False)
+            _name_child(folder, child.pid, os.path.basename(own), progress)
             strays = Strays(child.pid)
             status = child.follow(session, strays.look)
         doubt = None if status else strays.found or _lost(folder, hosts)
@@ -122,6 +125,20 @@ def _hosts(folder: Path) -> list[dict[str, Any]]:
     return hosts
 
 
+def _name_child(folder: Path, pid: int, own: str, progress: Progress) -> None:
+    """Have the allocation's broker end mpiexec, should this process be killed."""
+    child, this = read_process(pid), read_process(os.getpid())
+    if child is None or this is None:
+        return
+    request = {"request": "child", "pid": pid, "start": child.start, "folder": own}
+    try:
+        answer = ask(folder, {**request, "owner": this.pid, "owner_start": this.start})
+    except RoujiamoError as error:
+        answer = {"error": str(error)}
+    if "error" in answer:
+        progress.say(1, f"mpiexec would outlive this program, were it killed: {answer['error']}")
+
+
 def _said(options: RunOptions, field: str) -> int | None:
     """Return a number that the command line has said: variables and configurations have sized the allocation."""
     value = getattr(options.request, field)
@@ -144,7 +161,7 @@ def _chosen(hosts: list[dict[str, Any]], options: RunOptions) -> list[dict[str, 
 def _own_folder(session: Path) -> Iterator[str]:
     """A folder for this run's hostfiles and temporary files; it goes with the run, or with the session."""
     try:
-        folder = tempfile.mkdtemp(prefix="run-", dir=session)
+        folder = tempfile.mkdtemp(prefix=RUN_PREFIX, dir=session)
     except OSError as error:
         raise RoujiamoError(f"cannot make a folder in {session}: {error.strerror}") from error
     try:

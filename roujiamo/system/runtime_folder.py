@@ -37,6 +37,8 @@ _SPARE_DESCRIPTORS = 4
 # The log, hostfiles, what a launcher keeps in its temporary folder.
 _WANTED_BYTES = 1 << 20
 SOCKET = "socket"
+# A run in an allocation has a folder of such a name in the session's.
+RUN_PREFIX = "run-"
 # Read by `roujiamo.shim.election`.
 TIMEOUT = "timeout"
 

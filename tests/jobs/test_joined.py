@@ -43,3 +43,18 @@ def test_what_is_the_allocations_is_refused_in_it(bench: Bench) -> None:
     assert second == "roujiamo: -N 3: the allocation has 2 hosts"
     assert third == "roujiamo: -n 9: these 2 hosts of the allocation have 4 slots"
     assert "the allocation that ROUJIAMO_SOCKET names has ended" in fourth
+
+
+def test_a_run_that_is_killed_leaves_no_launcher_in_the_allocation(bench_of_each: Bench) -> None:
+    """Neither ranks nor a folder, and the allocation goes on: the next run has the hosts."""
+    rank = "sh -c 'echo $$ >rank.$OMPI_COMM_WORLD_RANK; exec sleep 1000'"
+    script = (
+        f"{RUN} -n 2 {rank} & wrapper=$!; "
+        "until [ -s rank.0 ] && [ -s rank.1 ]; do sleep 0.1; done; "
+        "kill -9 $wrapper; "
+        "while kill -0 $(cat rank.0) || kill -0 $(cat rank.1); do sleep 0.1; done 2>/dev/null; "
+        'while ls "${ROUJIAMO_SOCKET%/*}" | grep -q ^run-; do sleep 0.1; done; '
+        f"rm rank.?; {RUN} -N 1 -n 1 sh -c 'sleep 0.5; echo on'"
+    )
+    result = alloc(bench_of_each, "-N", "2", "-n", "2", "--master", "local", "--", "sh", "-c", script)
+    assert (result.status, result.out) == (0, "on\n"), result.err
