@@ -2,12 +2,15 @@
 
 Layer 2; used by the programs that show it or keep it. The master tells where its agents listen, an agent where a task's
 sandbox is, and its /files API gives the bytes (Mesos documentation, "HTTP Endpoints", /files/read). Every request is
-bounded in time and size. Who asks for a principal is shown the session's own, which its broker tells; nobody else is.
+bounded in time and size. Who asks for a principal is shown the session's own, which its broker tells; nobody else is,
+no proxy of the environment either.
 """
 
 from __future__ import annotations
 
 import base64
+import contextlib
+import http.client
 import json
 import urllib.error
 import urllib.parse
@@ -24,6 +27,20 @@ ANSWER_SECONDS = 10.0
 MAX_ANSWER = 256 << 20
 CHUNK = 64 << 10
 STREAMS = ("stdout", "stderr")
+
+
+class _Redirects(urllib.request.HTTPRedirectHandler):
+    """Follows a redirect, without what was meant for the server that redirects."""
+
+    def redirect_request(self, req: urllib.request.Request, *rest: Any) -> urllib.request.Request | None:
+        """Return the request to where the answer points."""
+        request = super().redirect_request(req, *rest)
+        if request is not None and request.host != req.host:
+            request.remove_header("Authorization")
+        return request
+
+
+_OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}), _Redirects)
 
 
 class Reader:
@@ -50,7 +67,7 @@ class Reader:
                 raise MasterError(
                     f"http://{where.netloc}{where.path} answers {error.code} {error.reason}{hint}"
                 ) from error
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError, http.client.HTTPException) as error:
             reason = getattr(error, "reason", error)
             raise MasterError(f"http://{where.netloc}{where.path} cannot be read: {reason}") from error
         if not isinstance(value, dict):
@@ -62,7 +79,7 @@ class Reader:
         if server in self._asking:
             request.add_header("Authorization", self._authorization)
         try:
-            with urllib.request.urlopen(request, timeout=ANSWER_SECONDS) as answer:
+            with _OPENER.open(request, timeout=ANSWER_SECONDS) as answer:
                 return json.loads(answer.read(MAX_ANSWER).decode("utf-8", "surrogateescape"))
         except urllib.error.HTTPError as error:
             if error.code != 401 or server in self._asking or not self._authorization:
@@ -116,23 +133,32 @@ def find_logs(
         raise MasterError("the session has found no master yet, so there are no logs")
     reader = Reader(ask(session, {"request": "credential"}))
     # An agent's pid is `slave(1)@ADDRESS:PORT`; its files are served beside it.
-    agents = {
-        agent["id"]: str(agent["pid"]).rpartition("@")
-        for agent in reader.get(f"http://{status['master']}/slaves")["slaves"]
-    }
+    with _understood(f"http://{status['master']}/slaves"):
+        agents = {
+            agent["id"]: str(agent["pid"]).rpartition("@")
+            for agent in reader.get(f"http://{status['master']}/slaves")["slaves"]
+        }
     for host in known:
         agent = agents.get(host["agent_id"])
         if agent is None:
             complain(f"{host['name']}: the master does not know its agent any more")
             continue
-        directory = _sandbox(
-            reader.get(f"http://{agent[2]}/{agent[0]}/state"), status["framework_id"], host["task_id"]
-        )
+        with _understood(url := f"http://{agent[2]}/{agent[0]}/state"):
+            directory = _sandbox(reader.get(url), status["framework_id"], host["task_id"])
         if directory is None:
             complain(f"{host['name']}: the agent does not know its task any more")
             continue
         for stream in streams:
             yield Log(host["name"], stream, agent[2], f"{directory}/{stream}", reader)
+
+
+@contextlib.contextmanager
+def _understood(url: str) -> Iterator[None]:
+    """Raise MasterError where an answer is JSON, and not what Mesos would answer."""
+    try:
+        yield
+    except (LookupError, TypeError, AttributeError) as error:
+        raise MasterError(f"{url} does not answer as Mesos does: {error!r}") from error
 
 
 def _sandbox(state: dict[str, Any], framework_id: str, task_id: str) -> str | None:

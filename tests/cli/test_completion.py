@@ -17,6 +17,8 @@ from tests.cli import shells
 from tests.cli.shells import Completions
 
 ROOT = Path(__file__).resolve().parents[2]
+# What a host or a session may be called by somebody else.
+HOSTILE = "x$(>was-run)"
 SHELLS = {"bash": shells.bash, "zsh": shells.zsh, "fish": shells.fish}
 
 
@@ -49,12 +51,12 @@ def shell(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     tools = folder / "tools"
     tools.mkdir()
     for command in ("roujiamo", "ompirun.sh", "roujiamo-rsh", "a-program-of-the-user"):
-        (tools / command).write_text("#!/bin/sh\necho sessions-of-the-user\n")
+        (tools / command).write_text(f"#!/bin/sh\nprintf '%s\\n' sessions-of-the-user '{HOSTILE}'\n")
         (tools / command).chmod(0o755)
     environment = {
         "PATH": f"{tools}:/usr/bin:/bin",
         "HOME": str(folder),
-        "ROUJIAMO_HOSTS": "agent1,agent2.example",
+        "ROUJIAMO_HOSTS": f"agent1,agent2.example,{HOSTILE},h:m:{{>was-run}}",
         "LANG": "C.UTF-8",
     }
     with SHELLS[name](script, folder, environment) as completions:
@@ -107,6 +109,14 @@ def test_a_tab_offers_what_may_stand_there(
     words = shell(line)
     assert offered <= words
     assert not not_offered & words
+
+
+@pytest.mark.parametrize("line", ["roujiamo-rsh x", "roujiamo cancel x", "roujiamo run --host x"])
+def test_a_name_is_offered_and_not_run(shell: Completions, line: str) -> None:
+    """Hosts and sessions are called what somebody else likes."""
+    assert HOSTILE in {word.replace("\\", "") for word in shell(line)}
+    shell("roujiamo run --host h")
+    assert "was-run" not in shell("roujiamo run --secret-file was")
 
 
 def test_every_option_of_every_command_is_offered(shell: Completions) -> None:

@@ -115,8 +115,12 @@ _roujiamo_complete() {
         words*) mapfile -t found < <(compgen -W "${kind#words }" -- "$cur") ;;
         files) mapfile -t found < <(compgen -A file -- "$cur") ;;
         folders) mapfile -t found < <(compgen -A directory -- "$cur") ;;
-        hosts) mapfile -t found < <(compgen -W "$(_roujiamo_hosts)" -- "$cur") ;;
-        sessions) mapfile -t found < <(compgen -W "$("${words[0]}" completion sessions 2>/dev/null)" -- "$cur") ;;
+        hosts | sessions)
+            # Names that others have given: compgen -W would expand them, and run a $(…) in them.
+            while IFS= read -r each; do
+                printf -v each %q "$each"
+                [[ $each != "''" && $each == "$cur"* ]] && found+=("$each")
+            done < <("_roujiamo_$kind") ;;
     esac
     [[ $kind == files || $kind == folders ]] && compopt -o filenames 2>/dev/null
     for each in "${found[@]}"; do
@@ -128,10 +132,14 @@ _roujiamo_complete() {
 # The hosts of the allocation that this shell is in, else of the user's sessions.
 _roujiamo_hosts() {
     if [[ -n ${ROUJIAMO_HOSTS-} ]]; then
-        echo "${ROUJIAMO_HOSTS//,/ }"
+        printf '%s\n' "${ROUJIAMO_HOSTS//,/$'\n'}"
     elif [[ ${words[0]##*/} == roujiamo ]]; then
         "${words[0]}" completion hosts 2>/dev/null
     fi
+}
+
+_roujiamo_sessions() {
+    "${words[0]}" completion sessions 2>/dev/null
 }
 
 """

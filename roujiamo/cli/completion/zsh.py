@@ -40,6 +40,8 @@ _roujiamo_hosts() {{
 _roujiamo_hosts_list() {{
   local -a found
   _roujiamo_find_hosts
+  # To _values a : begins an action, which is run; and [ a description.
+  found=("${{(@)found//(#m)[][:\\\\]/\\\\$MATCH}}")
   _values -s , host $found
 }}
 _roujiamo_find_hosts() {{
