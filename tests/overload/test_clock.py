@@ -28,6 +28,7 @@ TIME_OF_DAY = {
     "roujiamo.local.work_folder": "the age of files, which have no other clock",
     "roujiamo.local.workload": "timestamps of status updates",
     "roujiamo.run.held_session": "moments of a timeline",
+    "roujiamo.run.record": "when a run began and ended, for its reader",
     "roujiamo.status.program": "how long ago, in words",
     "roujiamo.system.runtime_folder": "the age of files, which have no other clock",
 }

@@ -65,7 +65,8 @@ class Remote:
         elif event == frames.EXIT_SIGNAL:
             self.signal = value[0]
         elif event in (frames.OPEN_FAILURE, frames.CLOSE):
-            self.failure = value
+            # Behind them is the host's name, which a broker knows and a proxy leaves out.
+            self.failure = value if value is None else value[:2]
         self.flush()
 
     def flush(self) -> None:
