@@ -95,6 +95,8 @@ class LocalCluster:
             await asyncio.wait((reading, ending), timeout=START_SECONDS, return_when=asyncio.FIRST_COMPLETED)
             if reading.done():
                 master = str(json.loads(await reading)["master"])
+                # What it has said of its start is no reason for its end.
+                self._last_words = ""
                 self._watching = loop.create_task(self._tell_end(ending))
                 return master
             how = "has ended at its start" if ending.done() else f"did not start within {START_SECONDS:.0f} s"

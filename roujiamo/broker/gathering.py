@@ -81,6 +81,7 @@ class Gathering:
         self._tick: asyncio.TimerHandle | None = None
         self._absence: asyncio.TimerHandle | None = None
         self._last_trouble = ""
+        self._is_connected = False
         self._agents: list[dict[str, Any]] | None = None
         self._warnings: set[str] = set()
         # What a whole agent is, only the master's list tells: until it is there, or is known not to come, offers wait.
@@ -138,9 +139,9 @@ class Gathering:
     async def tell_the_wait(self) -> None:
         """Say what is missing as it changes, and look now and then whether the cluster has changed."""
         told, asked_at = "", self._loop.time()
-        while not self._allocator.is_satisfied:
+        while not self._is_ready():
             await asyncio.sleep(EXPLAIN_SECONDS)
-            if not self._proxies.targets or self._driver is None or self._last_trouble:
+            if not self._proxies.targets or self._driver is None or not self._is_connected:
                 continue
             if self._loop.time() - asked_at > AGENTS_SECONDS:
                 asked_at = self._loop.time()
@@ -247,6 +248,7 @@ class Gathering:
         elif kind == "error":
             self._on_error(event)
         elif kind == "disconnected":
+            self._is_connected = False
             self.note_trouble(str(event.get("reason", "the master is out of reach")))
             if self._absence is None:
                 seconds = self._request.failover_timeout_seconds
@@ -256,6 +258,7 @@ class Gathering:
 
     async def _on_subscribed(self, event: dict[str, Any]) -> None:
         self._last_trouble = ""
+        self._is_connected = True
         if self._absence is not None:
             self._absence.cancel()
             self._absence = None
@@ -303,9 +306,9 @@ class Gathering:
         """Take in what the master knows of its agents and roles; tell the user at once where it can never be enough."""
         try:
             self._allocator.learn_agents(agents)
-            self._allocator.learn_quotas(roles)
             if self.named is not None:
                 self.named.on_agents(agents)
+            self._allocator.learn_quotas(roles)
             impossible = self._allocator.is_impossible(agents)
         except ProtocolError as error:
             # It only serves to explain things.

@@ -128,7 +128,7 @@ class Session:
                 self._folder.tell_timeout(self.request.timeout_seconds)
                 self._start_clock()
             await self._shims.listen(self._folder.socket)
-            await self._gathering.start()
+            await self._start_gathering()
             self._proxies.prepare()
             self._notify({"event": "listening", "socket": str(self._folder.socket)})
             tasks.append(self._loop.create_task(self._gathering.follow_driver()))
@@ -151,6 +151,15 @@ class Session:
             self._notify({"event": "failed", "status": failure.exit_status, "message": str(failure)})
         await self._close(str(failure) if failure else "the session ended")
         return failure
+
+    async def _start_gathering(self) -> None:
+        """A local cluster takes its time to start: an end that comes meanwhile is heeded at once."""
+        starting = self._loop.create_task(self._gathering.start())
+        await asyncio.wait((starting, self._ending), return_when=asyncio.FIRST_COMPLETED)
+        if self._ending.done():
+            starting.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await starting
 
     def end(self, failure: RoujiamoError | None = None) -> None:
         """Ask for the end, because of `failure` or because all is done."""

@@ -17,7 +17,7 @@ VERSION = b"1"
 # One command of one shim to one host.
 OPEN = 1  # fields: version, host, command, token, opener's receive window (decimal), launcher (reserved)
 OPEN_OK = 2  # u32: the acceptor's receive window
-OPEN_FAILURE = 3  # fields: exit status (decimal), sentence
+OPEN_FAILURE = 3  # fields: exit status (decimal), sentence, the host's name where it is known
 DATA = 4  # opener to acceptor: stdin; acceptor to opener: stdout
 EXTENDED_DATA = 5  # stderr
 WINDOW = 6  # u32: so many bytes more may be sent to me
@@ -25,7 +25,7 @@ EOF = 7  # no more DATA from this side
 SIGNAL = 8  # a signal's name without SIG
 EXIT_STATUS = 9  # u32
 EXIT_SIGNAL = 10  # fields: a signal's name without SIG, b"1" where a core was dumped
-CLOSE = 11  # empty, or fields: exit status (decimal), sentence
+CLOSE = 11  # empty, or fields as of OPEN_FAILURE
 
 # The connection between proxy and broker (channel 0).
 WELCOME = (

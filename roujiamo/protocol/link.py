@@ -191,10 +191,9 @@ class Link:
                 end = position + 4 + length
                 if end > size:
                     break
-                with memoryview(buffer) as view:
-                    frames.extend(
-                        self._open(view[position + 4 : position + 4 + TAG_SIZE], view[position + 20 : end])
-                    )
+                # Released whatever comes of it: a kept error would hold the views, and with them the buffer's size.
+                with memoryview(buffer) as view, view[position + 20 : end] as batch:
+                    frames.extend(self._open(bytes(view[position + 4 : position + 4 + TAG_SIZE]), batch))
                 position = end
         except ProtocolError as error:
             if not frames:
@@ -204,15 +203,13 @@ class Link:
             del buffer[:position]
         return frames
 
-    def _open(self, tag: memoryview, batch: memoryview) -> "list[tuple[int, int, bytes]]":
+    def _open(self, tag: bytes, batch: memoryview) -> "list[tuple[int, int, bytes]]":
         expected = self._receive_mac.copy()
         expected.update(_NUMBER.pack(self._received_number))
         expected.update(batch)
-        genuine = hmac.compare_digest(expected.digest()[:TAG_SIZE], bytes(tag))
+        genuine = hmac.compare_digest(expected.digest()[:TAG_SIZE], tag)
         size = len(batch)
         frames = self._decoder.receive_data(batch) if genuine else []
-        tag.release()
-        batch.release()
         if not genuine:
             raise AuthenticationError("a batch whose tag is wrong")
         if self._decoder.pending:

@@ -152,7 +152,9 @@ class Worker:
                     deadline = min(deadline, self._timers[0][0])
                 # A little late, so that what is due is due when the loop looks at its clock. And once more when
                 # nothing came: a process that was stopped for long finds its time over before it has looked.
-                ready = self.selector.select(max(0.0, deadline - time.monotonic()) + 0.001)
+                # An hour is the most, since epoll_wait(2) takes no more than some weeks.
+                seconds = min(3600.0, max(0.0, deadline - time.monotonic()))
+                ready = self.selector.select(seconds + 0.001)
                 for key, mask in ready or self.selector.select(0):
                     # What an earlier event of this round closed is not to be served any more.
                     if self.selector.get_map().get(key.fd) is key:

@@ -14,6 +14,8 @@ from tests.faults.matrix import ABSENT, cells, play
 from tests.faults.workers import FAILED, play_all, play_failed_again, work
 
 TRIES = 4
+# One cell of so many may go without its victim.
+MOST_ABSENT = 4
 
 
 def main() -> int:
@@ -50,7 +52,8 @@ def main() -> int:
     )
     if options.again:
         failed = sum(FAILED in told for told in play_failed_again(["-m", "tests.faults"], lines))
-    return 1 if failed or len(lines) != len(numbers) else 0
+    # A part that is seldom found is one that is no longer known by its name.
+    return 1 if failed or absent * MOST_ABSENT > len(lines) or len(lines) != len(numbers) else 0
 
 
 def play_number(number: int, site: Site) -> str:

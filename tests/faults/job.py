@@ -131,13 +131,17 @@ class Job:
         pids = self.parts()[victim]
         if not pids:
             return False
-        with contextlib.suppress(ProcessLookupError):
+        was_there = True
+        try:
             os.kill(pids[-1], signal.Signals[f"SIG{fault}"])
-            if fault == "STOP":
-                time.sleep(STOP_SECONDS)
+        except ProcessLookupError:
+            was_there = False
+        if fault == "STOP":
+            time.sleep(STOP_SECONDS)
+            with contextlib.suppress(ProcessLookupError):
                 os.kill(pids[-1], signal.SIGCONT)
         self.go_on()
-        return True
+        return was_there
 
     def go_on(self) -> None:
         """Let the task go on that was stopped while the others called back."""

@@ -36,16 +36,21 @@ def play_all(line: list[str], numbers: Iterable[int], jobs: int) -> Iterator[str
         )
         assert worker.stdin is not None
         assert worker.stdout is not None
-        with worker, contextlib.suppress(queue.Empty):
-            while True:
-                number = waiting.get_nowait()
-                worker.stdin.write(f"{number}\n")
-                worker.stdin.flush()
-                answer = worker.stdout.readline()
-                said.put(answer.rstrip("\n") or f"{number}: {FAILED} its worker ended")
-                if not answer:
-                    break
-        said.put(None)
+        try:
+            with worker, contextlib.suppress(queue.Empty):
+                while True:
+                    number = waiting.get_nowait()
+                    try:
+                        worker.stdin.write(f"{number}\n")
+                        worker.stdin.flush()
+                        answer = worker.stdout.readline()
+                    except OSError:
+                        answer = ""
+                    said.put(answer.rstrip("\n") or f"{number}: {FAILED} its worker ended")
+                    if not answer:
+                        break
+        finally:
+            said.put(None)
 
     threads = [threading.Thread(target=follow) for _ in range(jobs)]
     for thread in threads:

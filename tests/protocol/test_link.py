@@ -172,6 +172,17 @@ def test_good_batches_in_front_of_a_bad_one_are_delivered() -> None:
     assert carry(left, right) == [(frames.DATA, 1, b"bad")]
 
 
+def test_good_batches_in_front_of_a_genuine_one_that_breaks_the_wire_are_delivered() -> None:
+    """The error is kept for the next call, and holds nothing of the buffer."""
+    left, right = pair()
+    left.send_frame(frames.DATA, 1, b"good")
+    data = left.data_to_send()
+    left.send_frame(99, 1, b"no such frame")
+    assert right.receive_data(data + left.data_to_send()) == [(frames.DATA, 1, b"good")]
+    with pytest.raises(ProtocolError):
+        right.receive_data(b"")
+
+
 def test_an_impossible_count_of_the_peer_is_an_error() -> None:
     """A peer that claims what was never sent, or less than it has acknowledged, is not followed."""
     left, right = pair()
