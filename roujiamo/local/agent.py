@@ -47,6 +47,8 @@ class AgentOptions:
     credentials: dict[str, str] | None
     # The network namespace to live in, if not the keeper's.
     network: str | None
+    # Whether tasks that use more memory than they asked for are destroyed.
+    enforces_memory: bool
     # Why there is no hostname of its own, where there cannot be one.
     namespace_problem: str | None
     # Started again after its process was killed; by container id, the sockets of the executors that live on.
@@ -83,7 +85,9 @@ class _Agent:
         self._checkpoints = Checkpoints(options.work_dir)
         self._host = options.host
         self._identity = Identity(options.hostname, options.work_dir)
-        self._workload = Workload(self._identity, self._checkpoints, store, self._send)
+        self._workload = Workload(
+            self._identity, self._checkpoints, store, self._send, options.enforces_memory
+        )
         self._keeper: Link | None = None
         self._started_at = time.time()
         self._namespace_problem = options.namespace_problem

@@ -62,6 +62,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="A:V;...",
         help="attributes of the agents: zone:a;rack:r1",
     )
+    size.add_argument(
+        "--enforce-memory",
+        action="store_true",
+        help="destroy tasks that use more memory than they asked for, as Mesos's isolator cgroups/mem does",
+    )
     where = parser.add_argument_group("where")
     where.add_argument(
         "--host", default="127.0.0.1", metavar="ADDR", help="address to bind (default: 127.0.0.1)"

@@ -6,6 +6,7 @@ agent's socket reaches its end, the agent is gone and the task is killed. It tru
 
     fetching (URIs) -> running -> over
         kill: SIGTERM to all, SIGKILL to all after the grace; the first process's end is the task's end at any time
+        destroyed (for its memory): SIGKILL to all at once
 """
 
 from __future__ import annotations
@@ -75,6 +76,8 @@ class _Executor:
         self._kill_at: float | None = None
         self._expires_at: float | None = None
         self._is_expired = False
+        # What the last update says of a task that the agent had destroyed.
+        self._destroyed: dict[str, Any] | None = None
 
     def run(self) -> None:
         read_end, write_end = os.pipe()
@@ -160,6 +163,10 @@ class _Executor:
         *lines, self._received = (self._received + data).split(b"\n")
         for line in lines:
             message = json.loads(line)
+            if "destroyed" in message:
+                self._destroyed = message["destroyed"]
+                self._kill_at = time.monotonic()
+                continue
             if not self._is_killed and not self._is_expired and self._order.knows_killing:
                 self._report("TASK_KILLING")
             self._is_killed = True
@@ -182,7 +189,9 @@ class _Executor:
 
     def _report_end(self, status: int) -> None:
         message = _describe(status)
-        if self._is_expired:
+        if self._destroyed is not None:
+            self._report("TASK_FAILED", **self._destroyed, source="SOURCE_AGENT")
+        elif self._is_expired:
             self._report("TASK_FAILED", message=message, reason="REASON_MAX_COMPLETION_TIME_REACHED")
         elif self._is_killed:
             self._report("TASK_KILLED", message=message)

@@ -55,6 +55,8 @@ class ClusterOptions:
     master: MasterOptions
     # Network namespaces for the agents, one each; none: all live in the keeper's.
     networks: tuple[str, ...] = ()
+    # Tasks that use more memory than they asked for are destroyed.
+    enforces_memory: bool = False
     # Until what was killed is started again; None for never.
     restart_master_seconds: float | None = None
     restart_agents_seconds: float | None = None
@@ -199,6 +201,7 @@ class Keeper:
             attributes=self._options.master.attributes,
             credentials=self._options.master.credentials if self._options.master.guards_all else None,
             network=self._options.networks[agent.number - 1] if self._options.networks else None,
+            enforces_memory=self._options.enforces_memory,
             namespace_problem=self._namespace_problem,
             is_restarted=bool(agent.agent_id),
             stored={key: one.descriptor for key, one in agent.store.entries.items()},

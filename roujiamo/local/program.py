@@ -68,6 +68,7 @@ def _options(arguments: argparse.Namespace) -> ClusterOptions:
         work_dir=arguments.work_dir.absolute() if arguments.work_dir is not None else None,
         hostnames=_hostnames(arguments),
         networks=tuple(arguments.netns),
+        enforces_memory=arguments.enforce_memory,
         master=MasterOptions(
             host=arguments.host,
             total=Quantities(total),

@@ -23,6 +23,7 @@ from roujiamo.local import fd_store, sandbox
 from roujiamo.local.children import fork
 from roujiamo.local.executor import Order, execute
 from roujiamo.local.links import Link
+from roujiamo.local.memory import MemoryWatch
 from roujiamo.local.runs import Checkpoints, Run
 from roujiamo.mesos.master.state import as_authority
 
@@ -63,6 +64,7 @@ class Workload:
         checkpoints: Checkpoints,
         store: socket.socket,
         send: Callable[[dict[str, Any]], None],
+        enforces_memory: bool,
     ) -> None:
         self._identity = identity
         self._checkpoints = checkpoints
@@ -73,6 +75,7 @@ class Workload:
         self.unsettled: dict[tuple[str, str], Run] = {}
         self.completed: list[Run] = []
         self._all_over = asyncio.Event()
+        self._memory = MemoryWatch(self.running) if enforces_memory else None
 
     async def recover(self, stored: dict[str, int]) -> None:
         """Take over what this agent ran before it was killed."""
@@ -212,6 +215,8 @@ class Workload:
         run.link = await Link.over(executor, on_message, on_end)
         if run.early_kill is not None:
             run.link.send({"grace_seconds": run.early_kill})
+        if self._memory is not None:
+            self._memory.begin()
 
     def _kill(self, run: Run, grace_seconds: float | None = None) -> None:
         if grace_seconds is None:
@@ -244,6 +249,8 @@ class Workload:
         status["source"] = source
         if "reason" in report:
             status["reason"] = report["reason"]
+        if "limitation" in report:
+            status["limitation"] = report["limitation"]
         status.update(
             agent_id={"value": self._identity.agent_id},
             executor_id={"value": run.task_id},
