@@ -66,7 +66,8 @@ class Tasks:
             reason = status.get("reason", "")
             host.is_offer_void = reason == "REASON_INVALID_OFFERS"
             in_words = reason.removeprefix("REASON_").replace("_", " ").lower()
-            told = message or in_words or state
+            # Behind an empty line are the isolator's statistics, which are in the log.
+            told = " ".join(message.partition("\n\n")[0].split()) or in_words or state
             remedy = remedy_of_task(message) or remedy_of_task(in_words)
             if host.state != READY:
                 host.lose(f"the task on {host.name} ended before it was ready: {told}", remedy)

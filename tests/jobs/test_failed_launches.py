@@ -11,6 +11,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -211,6 +212,25 @@ def test_a_task_that_mesos_cannot_start_is_explained(
     assert re.search(rf"the task on agent[12] ended before it was ready: .*{line}.*; .*{word}", result.err), (
         result.err
     )
+
+
+def test_a_task_that_is_destroyed_for_its_memory_is_explained(bench: Bench, mpi: Mpi) -> None:
+    """A rank fills more than -m allows: the host, the limit, and the options that raise it; no page of statistics."""
+    if mpi.name != "Open MPI 4":
+        pytest.skip("seen with one MPI: it is the agent that ends the task")
+    fills = (sys.executable, "-c", "import time; held = b'x' * (256 << 20); time.sleep(60)")
+    options = ("-N", "1", "-n", "1", "-m", "32", "--overhead-mem", "96", "--mpiexec", mpi.mpiexec)
+    with cluster("--agents", "1", "--enforce-memory") as enforcing:
+        result = bench.ompirun(*options, enforcing.address, *fills)
+        assert result.status not in (0, 124), result.err
+        sentence = (
+            r"^roujiamo.*: the task on agent1 ended: Memory limit exceeded: Requested: 128MB Maximum Used: \d+[KM]B; "
+            r"it needed more memory than it had; give it more: -m MB .*, --overhead-mem MB"
+        )
+        assert re.search(sentence, result.err, re.MULTILINE), result.err
+        assert "STATISTICS" not in result.err
+        # The cluster goes on, and nothing of the task does.
+        assert bench.left_processes() == []
 
 
 def test_a_daemon_of_another_version_is_explained(master: str, tmp_path: Path) -> None:
