@@ -172,8 +172,7 @@ async def _listen(reader: asyncio.StreamReader, session: Session) -> None:
                 log.warning("a request that is no JSON")
                 continue
             if isinstance(request, dict) and request.get("request") == "end":
-                if request.get("settle"):
-                    await session.settle()
+                await session.settle(commands=bool(request.get("settle")))
                 return
             if isinstance(request, dict) and request.get("request") == "child":
                 child = read_process(int(request["pid"]))

@@ -187,10 +187,13 @@ class Proxies:
                 f"{host.name} has been out of reach for {self._request.reconnect_grace_seconds:g} s (--reconnect-grace)"
             )
 
+    def out_of_reach(self) -> list[Host]:
+        """Return the hosts that were ready, and whose proxies are connected no more."""
+        return [host for host in self._hosts.values() if host.state == READY and host.transport is None]
+
     def lost_at_the_end(self) -> list[str]:
         """Return a sentence for each host that is out of reach now: a launcher may see it before the grace is over."""
         return [
             f"{host.name} was out of reach at the end: its agent, its task or the way to it was lost"
-            for host in self._hosts.values()
-            if host.state == READY and host.transport is None
+            for host in self.out_of_reach()
         ]

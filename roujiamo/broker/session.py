@@ -104,6 +104,7 @@ class Session:
         self._shims = ShimSocket(self._open_route, self._answer)
         self._children = Children(folder.path)
         self._is_ready = False
+        self._hears_commands = True
         # Kept as they change: to look through all hosts at each one's call-back, or command, would be quadratic.
         self._awaited: set[Host] = set()
         self._indices: tuple[HostIndex[Host], HostIndex[Host]] | None = None
@@ -166,13 +167,16 @@ class Session:
         if not self._ending.done():
             self._ending.set_result(failure)
 
-    async def settle(self) -> None:
-        """Wait until every remote command has told how it ended; not long for one that goes on."""
+    async def settle(self, *, commands: bool) -> None:
+        """Wait, not long, for Mesos's word on hosts out of reach; with `commands` for how each command ended, too."""
+        # Daemons that end by a launcher's failure are no cause of it.
+        self._hears_commands = commands
         for _ in range(SETTLE_LOOKS):
-            if self._ending.done() or not any(host.is_busy for host in self.hosts.values()):
+            is_busy = commands and any(host.is_busy for host in self.hosts.values())
+            if self._ending.done() or not (is_busy or self._proxies.out_of_reach()):
                 return
             await asyncio.sleep(SETTLE_SECONDS / SETTLE_LOOKS)
-        log.info("remote commands still run after %g s; the session ends all the same", SETTLE_SECONDS)
+        log.info("not all is told after %g s; the session ends", SETTLE_SECONDS)
 
     async def _close(self, reason: str) -> None:
         """Say goodbye to the proxies, tear the framework down, leave nothing."""
@@ -316,7 +320,7 @@ class Session:
 
         Return what explains a daemon's end, where its shim is to say it.
         """
-        if self._ending.done():
+        if self._ending.done() or not self._hears_commands:
             return None
         command = route.command[:MAX_TOLD_COMMAND].decode("utf-8", "replace")
         told = stderr.decode("utf-8", "replace")

@@ -179,7 +179,10 @@ class HeldSession:
         return True
 
     def close(self, *, settle: bool = False) -> None:
-        """End the session and wait until nothing is left; with `settle` its daemons may end by themselves first."""
+        """End the session and wait until nothing is left; with `settle` its daemons may end by themselves first.
+
+        Without, a launcher has failed, perhaps before Mesos's word had come on a host that it has lost.
+        """
         self._progress.clear()
         self._is_closing = True
         self._client.end(settle=settle)
@@ -201,7 +204,7 @@ class HeldSession:
             elif (
                 isinstance(happening, BrokerSaid)
                 and happening.event is not None
-                and _is_last(happening.event)
+                and _is_last(happening.event, explains=not settle and not self.stop_signals)
             ):
                 self.take_in(happening)
         # What a killed broker has left, or a launcher that was still starting when the broker had removed it.
@@ -217,9 +220,10 @@ def _begun_at() -> float:
     return time.time() - (time.clock_gettime(time.CLOCK_BOOTTIME) - process.start / os.sysconf("SC_CLK_TCK"))
 
 
-def _is_last(event: dict[str, Any]) -> bool:
-    """Tell whether an event says something even while the session ends; that a host is lost says nothing then."""
-    return event["event"] in ("command_failed", "failed", "closed", "moment")
+def _is_last(event: dict[str, Any], *, explains: bool) -> bool:
+    """Tell whether an event says something while the session ends; `explains`: a host's loss may, after a failure."""
+    told = ("command_failed", "failed", "closed", "moment")
+    return event["event"] in told or (explains and event["event"] == "host_lost")
 
 
 def _reported_failure(event: dict[str, Any]) -> RoujiamoError:

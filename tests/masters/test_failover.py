@@ -191,9 +191,9 @@ def test_a_job_whose_host_is_lost_ends_by_itself_and_says_which(bench: Bench, re
                 os.kill(pid, signal.SIGKILL)
         assert run.wait(60) != 0
         assert RESULT not in run.output()
-        assert re.search(r"^roujiamo: .*agent1 was (lost|out of reach)", run.errors(), re.MULTILINE), (
-            run.errors()
-        )
+        assert re.search(
+            r"^roujiamo: .*agent1 (was|has been) (lost|out of reach)", run.errors(), re.MULTILINE
+        ), run.errors()
         assert not re.search(r"^roujiamo: .*agent2", run.errors(), re.MULTILINE)
         is_over(one.address, framework_id)
 
