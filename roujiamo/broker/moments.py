@@ -12,6 +12,7 @@ from typing import Any
 
 from roujiamo.broker.hosts import MAX_TOLD_COMMAND, Host
 from roujiamo.protocol.route import Route
+from roujiamo.session.secret_words import line_without_secrets
 from roujiamo.session.timeline import (
     ACCEPTED,
     COMMAND_ENDED,
@@ -62,9 +63,10 @@ class Moments:
     def of_command(self, host: Host, number: int, route: Route, is_over: bool) -> None:
         """A remote command was sent to its host, or has ended."""
         if self._notify is not None:
-            text = "" if is_over else route.command[:MAX_TOLD_COMMAND].decode("utf-8", "replace")
+            # Whole until it holds no secret: half of one may not look like any.
+            text = "" if is_over else line_without_secrets(route.command.decode("utf-8", "replace"))
             what = COMMAND_ENDED if is_over else COMMAND_STARTED
-            self._tell(host, what, time.time(), number=number, text=text)
+            self._tell(host, what, time.time(), number=number, text=text[:MAX_TOLD_COMMAND])
 
     def _tell(self, host: Host, what: str, at: float, **more: Any) -> None:
         assert self._notify is not None

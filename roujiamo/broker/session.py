@@ -40,6 +40,7 @@ from roujiamo.session.explanations import Ending, explain_daemon
 from roujiamo.session.names import HostIndex, HostName, aliases
 from roujiamo.session.option_values import show_time
 from roujiamo.session.request import SessionRequest
+from roujiamo.session.secret_words import line_without_secrets
 from roujiamo.system.runtime_folder import SessionFolder
 
 log = logging.getLogger(__name__)
@@ -365,8 +366,9 @@ class Session:
             route.acceptor_gone(255, str(error))
             return
         self._commands += 1
-        command = ascii(route.command[:200].decode("utf-8", "replace"))
-        log.info("command on %s, asked for by %s: %s", host.name, opener, command)
+        if log.isEnabledFor(logging.INFO):
+            command = line_without_secrets(route.command.decode("utf-8", "replace"))
+            log.info("command on %s, asked for by %s: %s", host.name, opener, ascii(command[:200]))
         host.start_command(route)
 
     def _find_host(self, wanted: str) -> Host:

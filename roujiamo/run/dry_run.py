@@ -29,7 +29,7 @@ from roujiamo.session.local_master import agents_to_be, is_local
 from roujiamo.session.names import aliases
 from roujiamo.session.network import parse_callback
 from roujiamo.session.request import SessionRequest
-from roujiamo.session.settings import without_secrets
+from roujiamo.session.secret_words import without_secrets
 from roujiamo.system.addresses import address_towards, callback_target
 from roujiamo.system.private_folder import choose_folder
 from roujiamo.system.session_client import current_user

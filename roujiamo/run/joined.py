@@ -25,7 +25,7 @@ from roujiamo.run.options import RunOptions
 from roujiamo.run.progress import Progress
 from roujiamo.run.strays import Strays
 from roujiamo.run.waiting import Happening, SignalCame, Waiting
-from roujiamo.session.settings import without_secrets
+from roujiamo.session.secret_words import without_secrets
 from roujiamo.system.log_files import open_logs
 from roujiamo.system.processes import read_process
 from roujiamo.system.runtime_folder import RUN_PREFIX

@@ -25,7 +25,7 @@ from roujiamo.run.strays import Strays
 from roujiamo.run.timeline_file import check_place, write_timeline
 from roujiamo.run.waiting import Waiting
 from roujiamo.session import timeline
-from roujiamo.session.settings import without_secrets
+from roujiamo.session.secret_words import without_secrets
 
 
 def run(options: RunOptions) -> int:

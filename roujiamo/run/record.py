@@ -1,7 +1,7 @@
 """What is kept of a run: the log files, and the folder of `--output`.
 
 Runs in `roujiamo run` and `roujiamo alloc`, around all that they do, so that a launch that failed has its record too.
-The folder is the user's alone and holds no secret (see `roujiamo.session.settings`):
+The folder is the user's alone and holds no secret (see `roujiamo.session.secret_words`):
 
     run.json                      options and who has said so, hosts, mpiexec's line, times, exit status, the failure
     log, log.json                 what was said, and the broker's log
@@ -32,7 +32,7 @@ from roujiamo.run.held_session import HeldSession
 from roujiamo.run.options import RunOptions
 from roujiamo.run.progress import Progress
 from roujiamo.run.timeline_file import write_timeline
-from roujiamo.session.settings import without_secrets
+from roujiamo.session.secret_words import without_secrets
 from roujiamo.system.log_files import open_logs
 from roujiamo.system.sandboxes import STREAMS, Log, find_logs
 from roujiamo.system.session_client import current_user, new_session_name
@@ -50,12 +50,12 @@ def kept(options: RunOptions, body: Body) -> int:
     record = Record(options)
     options = record.options
     request = options.request
-    progress = Progress(
-        sys.stderr,
-        verbosity=request.verbosity,
-        quiet=options.launch.quiet,
-        logs=open_logs(request.log_file, request.log_json),
-    )
+    try:
+        logs = open_logs(request.log_file, request.log_json)
+    except UsageError:
+        record.withdraw()
+        raise
+    progress = Progress(sys.stderr, verbosity=request.verbosity, quiet=options.launch.quiet, logs=logs)
     try:
         status = body(options, progress, record)
     except RoujiamoError as error:
@@ -93,6 +93,8 @@ class Record:
                 raise UsageError(
                     f"--output {name}: there is something in it; name another folder, or one for each run by %j"
                 )
+            # One that was there may be open to others.
+            folder.chmod(0o700)
         except OSError as error:
             raise UsageError(f"--output {name}: cannot be made: {error.strerror}") from error
         request = replace(
@@ -120,6 +122,12 @@ class Record:
             "hosts": [],
         }
         self._write()
+
+    def withdraw(self) -> None:
+        """Leave the folder empty, as it may be named again: nothing was done."""
+        if self._folder is not None:
+            for name in ("run.json", "log", "log.json"):
+                (self._folder / name).unlink(missing_ok=True)
 
     def note_session(self, session: HeldSession) -> None:
         """Remember the session, whose moments belong to the record."""

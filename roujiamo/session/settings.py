@@ -6,20 +6,14 @@ what nobody sets has its default. A list is taken whole from the nearest that gi
 
 from __future__ import annotations
 
-import re
 import shlex
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from roujiamo.session.configuration import Entry
 from roujiamo.session.options import OPTIONS, Option, from_environment
-
-HIDDEN = "…"
-_SECRET = r"\w*(?:SECRET|TOKEN|PASSWORD|PASSWD|PASSPHRASE|CREDENTIAL|_KEY)\w*"
-_SECRET_NAME = re.compile(_SECRET, re.IGNORECASE)
-_SECRET_WORD = re.compile(rf"^((?:--)?{_SECRET})=.*$", re.IGNORECASE | re.DOTALL)
-_URL_SECRET = re.compile(r"^(\w+://[^/@:]*:)[^/@]*@")
+from roujiamo.session.secret_words import without_secrets
 
 
 @dataclass(frozen=True)
@@ -64,16 +58,6 @@ def shown_value(option: Option, value: Any) -> str:
     if isinstance(value, float):
         return f"{value:g}"
     return without_secrets([str(value)])[0]
-
-
-def without_secrets(words: Sequence[str]) -> list[str]:
-    """Return the words of a command line with `…` for what looks like a secret: of a variable, or of a URL."""
-    shown: list[str] = []
-    for word in words:
-        if shown and _SECRET_NAME.fullmatch(shown[-1]) and len(shown) > 1 and shown[-2] in ("-genv", "-env"):
-            word = HIDDEN
-        shown.append(_URL_SECRET.sub(rf"\1{HIDDEN}@", _SECRET_WORD.sub(rf"\1={HIDDEN}", word)))
-    return shown
 
 
 def gather(

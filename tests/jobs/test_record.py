@@ -58,5 +58,12 @@ def test_a_launch_that_failed_has_its_record_too(bench: Bench) -> None:
     assert again.err == (
         "ompirun.sh: --output kept: there is something in it; name another folder, or one for each run by %j\n"
     )
+    # A line that failed before anything was done may be corrected and given again; the folder is nobody else's then.
+    (bench.folder / "empty").mkdir(0o755)
+    failed = bench.ompirun("--output", "empty", "--log-file", "/no/such/x", "127.0.0.1:1", "true")
+    assert (failed.status, "--log-file /no/such/x: cannot be written" in failed.err) == (2, True)
+    assert list((bench.folder / "empty").iterdir()) == []
+    assert stat.S_IMODE((bench.folder / "empty").stat().st_mode) == 0o700
+    shutil.rmtree(bench.folder / "empty")
     assert bench.ompirun("--output", "a%q", "local", "true").err.startswith("ompirun.sh: --output a%q: %q is")
     shutil.rmtree(bench.folder / "kept")

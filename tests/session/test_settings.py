@@ -1,9 +1,7 @@
 """Who says what an option is: the nearest goes before, and what is shown of it holds no secret."""
 
-import pytest
-
 from roujiamo.session.configuration import parse
-from roujiamo.session.settings import HIDDEN, Configuration, gather, without_secrets
+from roujiamo.session.settings import Configuration, gather
 
 USER = Configuration("/u.toml", tuple(parse("nodes = 1\nmem = 1\nconstraint = 'a==1'\nrole = 'user'")))
 SYSTEM = Configuration("/s.toml", tuple(parse("mem = 2\nrole = 'system'\ncpus-per-task = 2\ndisk = 2")))
@@ -41,29 +39,6 @@ def test_the_environments_secret_goes_before_a_configurations_file() -> None:
     environment = {"ROUJIAMO_SECRET": "hush"}
     assert "secret_file" not in gather([file], environment, {}).values
     assert gather([file], environment, {"secret_file": ("/g", "--secret-file")}).values["secret_file"] == "/g"
-
-
-@pytest.mark.parametrize(
-    "words",
-    [
-        ["-x", "API_TOKEN=hush"],
-        ["-genv", "API_TOKEN", "hush"],
-        ["--password=hush"],
-        ["zk://me:hush@host:2181/mesos"],
-        ["https://me:hush@host/file"],
-    ],
-)
-def test_what_looks_like_a_secret_is_not_shown(words: list[str]) -> None:
-    """Neither on a screen nor in a record."""
-    shown = " ".join(without_secrets(words))
-    assert "hush" not in shown
-    assert HIDDEN in shown
-
-
-def test_what_does_not_is_shown_as_it_is() -> None:
-    """A record that cannot be run again is worth little."""
-    words = ["-x", "LD_LIBRARY_PATH=/a", "--map-by", "ppr:2:node", "https://host/file", "me@host"]
-    assert without_secrets(words) == words
 
 
 def test_the_values_of_the_ranks_environment_are_not_shown() -> None:
