@@ -31,7 +31,11 @@ def page(text: str, stream: TextIO) -> None:
 
 
 def _pager() -> list[str] | None:
-    wanted = shlex.split(os.environ.get("PAGER", ""))
+    try:
+        wanted = shlex.split(os.environ.get("PAGER", ""))
+    except ValueError:
+        # A quote that is not closed: a shell would not start it either.
+        return None
     if wanted:
         # An empty PAGER says nothing, `cat` says no pager.
         return None if wanted == ["cat"] or shutil.which(wanted[0]) is None else wanted

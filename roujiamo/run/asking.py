@@ -19,14 +19,14 @@ from roujiamo.session.host_look import MAX_ANSWER
 def ask(
     hosts: Iterable[Mapping[str, Any]], socket: str, command: str, seconds: float
 ) -> dict[str, str | None]:
-    """Return each host's answer by its name, None of one that has none after `seconds`.
+    """Return each host's answer by its alias (two may have one name), None of one that has none after `seconds`.
 
     `hosts`: as the broker's `ready` event tells them. `socket`: the session's. Raises LauncherError.
     """
     shim = os.path.join(shim_folder(), AGENT)
     environment = {**os.environ, "ROUJIAMO_SOCKET": socket}
     asked = {
-        str(host["name"]): subprocess.Popen(
+        str(host["alias"]): subprocess.Popen(
             [shim, "-n", str(host["alias"]), command],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -36,7 +36,7 @@ def ask(
         for host in hosts
     }
     deadline = time.monotonic() + seconds
-    return {name: _answer(process, deadline) for name, process in asked.items()}
+    return {alias: _answer(process, deadline) for alias, process in asked.items()}
 
 
 def _answer(process: subprocess.Popen[bytes], deadline: float) -> str | None:

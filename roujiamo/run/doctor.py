@@ -24,6 +24,7 @@ from roujiamo.run.launch_hosts import OWN, look_up
 from roujiamo.run.master_check import MasterCheck
 from roujiamo.run.options import RunOptions
 from roujiamo.run.trial import try_agents
+from roujiamo.session.local_master import is_local
 from roujiamo.session.names import listing
 from roujiamo.session.settings import Settings
 from roujiamo.system.runtime_folder import runtime_folder
@@ -153,9 +154,9 @@ def _mpiexec(options: RunOptions) -> Finding:
 
 
 def _master(options: RunOptions, with_trial: bool) -> Iterator[Finding]:
-    is_local = options.request.master == "local" or options.request.master.startswith("local:")
+    starts_own = is_local(options.request.master)
     names: list[str] = []
-    if is_local:
+    if starts_own:
         yield Finding("master", GOOD, "a local cluster, started by each run")
     else:
         check = MasterCheck(options.request)
@@ -165,5 +166,5 @@ def _master(options: RunOptions, with_trial: bool) -> Iterator[Finding]:
     if own:
         text = f"{listing(own)}: a launcher would take this name for the launch host; it is given an alias for it"
         yield Finding("names", NOTE, text)
-    if with_trial and (is_local or names):
-        yield from try_agents(options, names, is_local=is_local)
+    if with_trial and (starts_own or names):
+        yield from try_agents(options, names, is_local=starts_own)

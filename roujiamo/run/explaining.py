@@ -46,15 +46,15 @@ def found_around(
         program=program,
         folder=programs_folder(launcher, session.request.prefix),
     )
+    hosts = session.ready["hosts"][:MAX_LOOKED_AT]
     try:
-        answers = ask(
-            session.ready["hosts"][:MAX_LOOKED_AT], str(session.ready["socket"]), command, LOOK_SECONDS
-        )
+        answers = ask(hosts, str(session.ready["socket"]), command, LOOK_SECONDS)
     except (RoujiamoError, OSError):
         # It only serves to explain things.
         return []
     found = []
-    for host, answer in answers.items():
+    for each in hosts:
+        host, answer = str(each["name"]), answers[str(each["alias"])]
         look = host_look.read_look(answer or "")
         troubles = [host_look.program_trouble(look, program)] if program else []
         if host in silent:

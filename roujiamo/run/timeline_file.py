@@ -29,7 +29,8 @@ def write_timeline(path: str, moments: Iterable[Moment], program: str, title: st
     timeline = arrange(moments, program)
     text = as_svg(timeline, title) if path.endswith(".svg") else as_trace(timeline)
     try:
-        Path(path).write_text(text, encoding="utf-8")
+        # A program's name need not be UTF-8 text.
+        Path(path).write_text(text, encoding="utf-8", errors="backslashreplace")
     except OSError as error:
         return f"the timeline {path} cannot be written: {error.strerror}"
     return None

@@ -125,9 +125,10 @@ class _Trial:
         )
         found: list[Finding] = []
         with Waiting() as waiting:
-            session = HeldSession(self._request, waiting, progress)
+            session: HeldSession | None = None
             ended: subprocess.CompletedProcess[bytes] | None = None
             try:
+                session = HeldSession(self._request, waiting, progress)
                 session.wait_until_ready()
                 self.was_ready = True
                 (host,) = session.ready["hosts"]
@@ -140,7 +141,11 @@ class _Trial:
             except (RoujiamoError, OSError) as error:
                 found.append(self._failure(error))
             finally:
-                session.close()
+                if session is not None:
+                    session.close()
+        if session is None:
+            yield from found
+            return
         if session.stop_signals:
             raise Interrupted(signal.SIGINT)
         yield from found
@@ -163,7 +168,7 @@ class _Trial:
             daemon=known.daemon if known is not None else "",
             mpiexec=os.path.basename(launcher.path) if launcher is not None and known is not None else "",
         )
-        answer = ask([host], str(session.ready["socket"]), command, LOOK_SECONDS)[self._name]
+        answer = ask([host], str(session.ready["socket"]), command, LOOK_SECONDS)[str(host["alias"])]
         text = (
             f"a task ran as {facts.get('user', '?')} with python {facts.get('python', '?')} and called back"
         )

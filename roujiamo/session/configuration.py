@@ -61,6 +61,11 @@ def parse(text: str, home: str = "") -> list[Entry]:
         values = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise _syntax_error(text, str(error)) from error
+    except (ValueError, RecursionError) as error:
+        # A number of thousands of digits, lists in lists by the thousand: tomllib says no line of these.
+        raise ConfigurationError(
+            1, "this is no configuration: a number or a list in it is too large"
+        ) from error
     names = key_names()
     entries: dict[str, Entry] = {}
     for key, value in values.items():
@@ -151,6 +156,6 @@ def _is_whole(text: str) -> bool:
     """Tell whether a text ends where a statement may begin, and not within a list or a long text."""
     try:
         tomllib.loads(text)
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):
         return False
     return True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from roujiamo.errors import UsageError
@@ -23,7 +24,7 @@ def agent_count(master: str, hosts: int) -> int:
     _, _, count = master.partition(":")
     if not count:
         return max(DEFAULT_AGENTS, hosts)
-    if not count.isdigit() or not 1 <= int(count) <= 1000:
+    if re.fullmatch("[0-9]{1,4}", count) is None or not 1 <= int(count) <= 1000:
         raise UsageError(f"the master {master}: N in local:N is a number of agents from 1 to 1000")
     return int(count)
 

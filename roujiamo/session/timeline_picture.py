@@ -6,10 +6,10 @@ and says how long it was, so that a launch of a second is still seen in a run of
 
 from __future__ import annotations
 
+import html
 import itertools
 import math
 from collections.abc import Iterable, Iterator
-from html import escape
 
 from roujiamo.session.timeline import HostLine, Span, Timeline
 
@@ -92,7 +92,7 @@ def as_svg(timeline: Timeline, title: str) -> str:
             'font-family="Helvetica, Arial, sans-serif" font-size="11">'
         ),
         f'<rect width="{WIDTH}" height="{height}" fill="#ffffff"/>',
-        f'<text x="12" y="22" font-size="15" fill="#222222">{escape(title)}</text>',
+        f'<text x="12" y="22" font-size="15" fill="#222222">{_escape(title)}</text>',
     ]
     parts += _axis(timeline, scale, bottom)
     parts += _phases(timeline.phases, scale)
@@ -101,6 +101,11 @@ def as_svg(timeline: Timeline, title: str) -> str:
     parts += _cuts(scale, bottom)
     parts += _legend(bottom + 32)
     return "\n".join([*parts, "</svg>", ""])
+
+
+def _escape(text: str) -> str:
+    """Return the text as XML may hold it: that has no control characters (XML 1.0, 2.2), however they are written."""
+    return html.escape("".join(each if each.isprintable() else " " for each in text))
 
 
 def _times(timeline: Timeline) -> Iterator[float]:
@@ -131,12 +136,12 @@ def _phases(phases: Iterable[Span], scale: _Scale) -> Iterator[str]:
         told = f"{span.name}: {duration(span.end - span.start)}"
         yield (
             f'<rect x="{x:.1f}" y="{y}" width="{max(width, 0.5):.1f}" height="{height}" '
-            f'fill="{_PHASES[number % 2]}"><title>{escape(told)}</title></rect>'
+            f'fill="{_PHASES[number % 2]}"><title>{_escape(told)}</title></rect>'
         )
         # About six pixels a letter; what does not fit is told by the title.
         for text in (told, span.name):
             if width > 6.0 * len(text) + 6:
-                yield f'<text x="{x + 5:.1f}" y="{y + 15}" fill="#ffffff">{escape(text)}</text>'
+                yield f'<text x="{x + 5:.1f}" y="{y + 15}" fill="#ffffff">{_escape(text)}</text>'
                 break
 
 
@@ -145,7 +150,7 @@ def _host(line: HostLine, y: float, row: float, scale: _Scale) -> Iterator[str]:
     if row >= 9:
         yield (
             f'<text x="{LABELS - 8}" y="{y + bar * 0.75:.1f}" text-anchor="end" fill="#222222">'
-            f"{escape(line.name if len(line.name) <= 16 else line.name[:15] + '…')}</text>"
+            f"{_escape(line.name if len(line.name) <= 16 else line.name[:15] + '…')}</text>"
         )
     for span in line.spans:
         yield _bar(span, y, bar, _COLOURS[span.name], f"{line.name}: {span.name}", scale)
@@ -162,7 +167,7 @@ def _bar(
     return (
         f'<rect x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="{height:.1f}" fill="{colour}"'
         + (f' fill-opacity="{opacity}"' if opacity < 1 else "")
-        + f"><title>{escape(told)}</title></rect>"
+        + f"><title>{_escape(told)}</title></rect>"
     )
 
 
@@ -186,7 +191,7 @@ def _legend(y: float) -> Iterator[str]:
             f'<rect x="{x:.0f}" y="{y - 9:.1f}" width="12" height="10" fill="{colour}" stroke="#aaaaaa" '
             'stroke-width="0.5"/>'
         )
-        yield f'<text x="{x + 17:.0f}" y="{y:.1f}" fill="#333333">{escape(name)}</text>'
+        yield f'<text x="{x + 17:.0f}" y="{y:.1f}" fill="#333333">{_escape(name)}</text>'
         x += 34 + 6.2 * len(name)
 
 

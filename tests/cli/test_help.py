@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import pty
 import re
@@ -17,6 +18,7 @@ from roujiamo.cli import programs
 from roujiamo.cli.grammar import Command
 from roujiamo.cli.help_command import topics
 from roujiamo.cli.markdown import for_terminal
+from roujiamo.cli.pager import page
 from roujiamo.session.options import OPTIONS
 from tests.support import until
 
@@ -82,6 +84,19 @@ def test_a_topic_that_is_not_there_is_answered_with_the_nearest() -> None:
     answer = roujiamo("help", "--man", "run")
     assert answer.returncode == 2
     assert len(answer.stderr.splitlines()) == 1
+
+
+def test_a_pager_that_no_shell_would_start_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The text is shown all the same."""
+
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    monkeypatch.setenv("PAGER", "less -P'x")
+    monkeypatch.setenv("TERM", "xterm")
+    page("text\n", stream := Terminal())
+    assert stream.getvalue() == "text\n"
 
 
 def test_on_a_terminal_a_page_is_shown_by_the_users_pager(tmp_path: Path) -> None:

@@ -77,6 +77,8 @@ def test_each_long_flag_is_a_key() -> None:
         ("nodes = 1\nnodes = 2", 2, "this is no TOML"),
         ("timeout", 1, "this is no TOML: Expected '='"),
         ('secret = "hush"', 1, "no secret stands in a configuration"),
+        ("nodes = " + "9" * 5000, 1, "too large"),
+        ("host = " + "[" * 5000 + "]" * 5000, 1, "too large"),
         # Whole values are passed over where a line is looked for.
         ("mpiexec = '''\nnodez = 1'''\nuri = [\n'nodez = 1',\n]\nnodez = 1", 6, "nodez"),
     ],

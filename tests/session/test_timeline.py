@@ -1,10 +1,13 @@
 """The timeline of a session: what its moments say, as a Chrome trace and as a picture."""
 
 import json
+import os
 import xml.etree.ElementTree as ET
+from pathlib import Path
 
 import pytest
 
+from roujiamo.run.timeline_file import write_timeline
 from roujiamo.session import timeline
 from roujiamo.session.timeline import Moment, Timeline, arrange, as_trace
 from roujiamo.session.timeline_picture import as_svg, duration
@@ -35,6 +38,16 @@ def moments(*, hosts: int = 2, job_seconds: float = 1.0) -> list[Moment]:
             Moment(START + 1.2 + job_seconds, timeline.ENDED, task, host),
         ]
     return told
+
+
+def test_a_program_may_be_called_anything(tmp_path: Path) -> None:
+    """Neither what is no UTF-8 nor a control character keeps its file from being written, and read."""
+    name = os.fsdecode(b"\xff\x01\x1b[1m.out")
+    for ending in ("svg", "json"):
+        path = tmp_path / f"timeline.{ending}"
+        assert write_timeline(str(path), moments(), name, f"{name} over 2 hosts") is None
+    ET.parse(tmp_path / "timeline.svg")
+    json.loads((tmp_path / "timeline.json").read_text("utf-8"))
 
 
 def spans(line: timeline.Timeline) -> list[tuple[str, float]]:
