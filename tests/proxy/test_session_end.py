@@ -94,7 +94,7 @@ def test_nothing_is_left_whatever_ends_the_session(host: Bench, ending: str) -> 
     remote = _start_family(host)
     family = [int(word) for word in remote.stdout.split()]
     assert all(map(is_alive, family))
-    assert len(_of(host)) >= 6
+    until(lambda: len(_of(host)) >= 6, what="the family, proxy and all")
     socket = host.broker.run("echo $ROUJIAMO_SOCKET").stdout.decode().strip()
     assert socket in _sockets()
     worker = host.worker()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -66,10 +67,11 @@ def test_a_program_of_no_known_mpi_is_noted() -> None:
 
 @requires_real_mesos
 def test_the_agents_of_a_master_are_shown() -> None:
-    """Who they are and how large the largest is."""
+    """How much there is in all, and what each has left."""
     _, found = doctor("--master", str(real_mesos()))
     assert found["master"]["verdict"] == "good"
-    assert "agent1" in found["agents"]["text"]
+    assert re.match(r"[0-9]+, with [0-9]+ cpus", found["agents"]["text"])
+    assert re.search(r"of [0-9]+ MB free", found["agent1"]["text"])
 
 
 @pytest.mark.parametrize("master", ["http://[", "zk://"])
