@@ -60,7 +60,7 @@ def _alloc(options: RunOptions, progress: Progress, record: Record) -> int:
             session.note(timeline.PROGRAM_STARTED)
             status = child.follow(session)
             session.note(timeline.PROGRAM_ENDED)
-            record.keep_host_logs(session, progress)
+            record.keep_host_logs(session, progress, has_failed=status != 0)
         finally:
             session.close()
             if launch.timeline is not None:

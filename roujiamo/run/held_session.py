@@ -9,6 +9,7 @@ import dataclasses
 import os
 import signal
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,8 @@ from roujiamo.system.session_client import SessionClient, current_user, new_sess
 # Goodbyes, TEARDOWN with its retries, and the local cluster's end all have deadlines of their own in the broker.
 CLOSE_SECONDS = 45.0
 KILL_SECONDS = 3.0
+# Between two looks at what has no way to wake us.
+LOOK_SECONDS = 0.05
 
 # What asks a program to stop, and does not stop it at once.
 STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
@@ -178,6 +181,30 @@ class HeldSession:
                 self.remedies.append(f"{sentence}; {remedy}")
         return True
 
+    def wait_while(self, goes_on: Callable[[], bool], deadline: float, *, explains: bool) -> None:
+        """Wait, behind the program, for the end of something; no longer once somebody wants the end of all.
+
+        `explains`: see `_is_last`.
+        """
+        self._is_closing = True
+        while goes_on() and not self._is_broker_gone and time.monotonic() < deadline:
+            happening = self._waiting.next(min(deadline, time.monotonic() + LOOK_SECONDS))
+            if isinstance(happening, SignalCame) and happening.number in STOPPING:
+                self.stop_signals += 1
+                return
+            self._take_in_last(happening, explains=explains)
+
+    def _take_in_last(self, happening: Happening | None, *, explains: bool) -> None:
+        """Take in what happens once the program has ended."""
+        if isinstance(happening, ChildEnded):
+            self._is_broker_gone = self._is_broker_gone or happening.pid == self._client.pid
+        elif (
+            isinstance(happening, BrokerSaid)
+            and happening.event is not None
+            and _is_last(happening.event, explains=explains)
+        ):
+            self.take_in(happening)
+
     def close(self, *, settle: bool = False) -> None:
         """End the session and wait until nothing is left; with `settle` its daemons may end by themselves first.
 
@@ -195,18 +222,12 @@ class HeldSession:
                 )
                 self._client.kill()
                 deadline = time.monotonic() + KILL_SECONDS
-            elif isinstance(happening, ChildEnded):
-                self._is_broker_gone = self._is_broker_gone or happening.pid == self._client.pid
             elif isinstance(happening, SignalCame) and happening.number in STOPPING:
                 self.stop_signals += 1
                 if self.stop_signals > 1:
                     self._client.kill()
-            elif (
-                isinstance(happening, BrokerSaid)
-                and happening.event is not None
-                and _is_last(happening.event, explains=not settle and not self.stop_signals)
-            ):
-                self.take_in(happening)
+            else:
+                self._take_in_last(happening, explains=not settle and not self.stop_signals)
         # What a killed broker has left, or a launcher that was still starting when the broker had removed it.
         remove_left(Path(self.request.folder))
         self.note(timeline.CLOSED)

@@ -106,7 +106,7 @@ def _run_launcher(
     strays = Strays(child.pid)
     status = child.follow(session, strays.look)
     session.note(timeline.PROGRAM_ENDED)
-    record.keep_host_logs(session, progress)
+    record.keep_host_logs(session, progress, has_failed=status != 0)
     return status, strays.found
 
 

@@ -13,7 +13,6 @@ The program's own stdout and stderr are not in it: they are the user's.
 
 from __future__ import annotations
 
-import concurrent.futures
 import json
 import logging
 import os
@@ -29,18 +28,18 @@ from typing import Any
 import roujiamo
 from roujiamo.errors import RoujiamoError, UsageError
 from roujiamo.run.held_session import HeldSession
+from roujiamo.run.host_logs import HostLogs
 from roujiamo.run.options import RunOptions
 from roujiamo.run.progress import Progress
 from roujiamo.run.timeline_file import write_timeline
 from roujiamo.session.secret_words import without_secrets
 from roujiamo.system.log_files import open_logs
-from roujiamo.system.sandboxes import STREAMS, Log, find_logs
+from roujiamo.system.sandboxes import Sandbox, find_sandboxes
 from roujiamo.system.session_client import current_user, new_session_name
 from roujiamo.system.sessions import ask
 
 # The hosts' logs are read while the session is still there, at the cost of its end coming later.
 HOST_LOGS_SECONDS = 15.0
-HOST_LOGS_AT_ONCE = 16
 
 Body = Callable[[RunOptions, Progress, "Record"], int]
 
@@ -145,32 +144,25 @@ class Record:
         self._content["line"] = without_secrets(line)
         self._write()
 
-    def keep_host_logs(self, session: HeldSession, progress: Progress) -> None:
+    def keep_host_logs(self, session: HeldSession, progress: Progress, *, has_failed: bool) -> None:
         """Read what the hosts' tasks have written, while they are still there; never for long."""
         if self._folder is None or session.stop_signals or not session.ready:
             return
-        folder = self._folder / "hosts"
+        path = Path(session.request.folder)
+
+        def find(complain: Callable[[str], None]) -> list[Sandbox]:
+            return find_sandboxes(path, ask(path, {"request": "status"}), (), complain)
+
         try:
-            path = Path(session.request.folder)
-            status = ask(path, {"request": "status"})
-            logs = list(find_logs(path, status, (), STREAMS, lambda sentence: progress.say(1, sentence)))
-            folder.mkdir(0o700)
-        except (RoujiamoError, OSError) as error:
+            logs = HostLogs(find, self._folder / "hosts")
+        except RuntimeError as error:
             progress.say(0, f"the record lacks the hosts' logs: {error}")
             return
-        pool = concurrent.futures.ThreadPoolExecutor(HOST_LOGS_AT_ONCE)
-        readings = [
-            pool.submit(lambda log, path: path.write_bytes(log.read()), log, path)
-            for log, path in zip(logs, _paths(logs, folder), strict=True)
-        ]
-        done, late = concurrent.futures.wait(readings, HOST_LOGS_SECONDS)
-        pool.shutdown(wait=False, cancel_futures=True)
-        failures = [str(each.exception()) for each in done if each.exception() is not None]
-        if late or failures:
-            why = failures[0] if failures else f"not read within {HOST_LOGS_SECONDS:g} s"
-            progress.say(
-                0, f"the record lacks {len(late) + len(failures)} of {len(logs)} logs of the hosts: {why}"
-            )
+        deadline = time.monotonic() + HOST_LOGS_SECONDS
+        session.wait_while(lambda: logs.goes_on, deadline, explains=has_failed)
+        missing = logs.stop()
+        if missing is not None:
+            progress.say(0, f"the record lacks logs of the hosts: {missing}")
 
     def end(self, status: int, failure: str | None, progress: Progress) -> None:
         """Keep how it ended."""
@@ -221,16 +213,3 @@ def _named(pattern: str, session: str, name: str) -> str:
         return filled[found[1]]
 
     return re.sub("%(.?)", fill, pattern, flags=re.DOTALL)
-
-
-def _paths(logs: Sequence[Log], folder: Path) -> list[Path]:
-    """Return where each log is kept: by its host's name, which comes from Mesos and may come twice."""
-    paths: list[Path] = []
-    for log in logs:
-        name = "".join(letter if letter.isalnum() or letter in "-._" else "_" for letter in log.host)
-        path, number = folder / f"{name}.{log.stream}", 1
-        while path in paths:
-            number += 1
-            path = folder / f"{name}.{number}.{log.stream}"
-        paths.append(path)
-    return paths

@@ -23,7 +23,12 @@ def logs(
 ) -> int:
     """Print the logs of one session; with `follow` until it ends. Return the exit status. Raises RoujiamoError."""
     path, status = _only(session)
-    files = list(find_logs(path, status, hosts, streams, _complain))
+    complaints: list[str] = []
+    files = find_logs(path, status, hosts, streams, complaints.append)
+    if complaints and not files:
+        raise RoujiamoError(complaints[0])
+    for sentence in complaints:
+        print(sentence, file=sys.stderr)
     is_many = len(files) > 1
     for file in files:
         there = file.read().decode("utf-8", "replace").splitlines()
@@ -58,7 +63,3 @@ def _only(session: str | None) -> tuple[Any, dict[str, Any]]:
         names = ", ".join(f"{status['session']} ({status['name']})" for _, status in found)
         raise UsageError(f"which session? there are {names}")
     return found[0]
-
-
-def _complain(sentence: str) -> None:
-    print(sentence, file=sys.stderr)

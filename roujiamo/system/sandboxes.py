@@ -113,16 +113,32 @@ class Log:
                 return data
 
 
-def find_logs(
-    session: Path,
-    status: dict[str, Any],
-    hosts: Sequence[str],
-    streams: Sequence[str],
-    complain: Callable[[str], None],
-) -> Iterator[Log]:
-    """Return the logs of a session's hosts (of all where none is named), given its folder and its broker's `status`.
+@dataclass(frozen=True)
+class Sandbox:
+    """Where one host's task writes; `agent` is its host:port, `process` the agent's name there, `slave(1)`."""
 
-    `complain` is told of a host whose sandbox is not known any more. Raises RoujiamoError.
+    host: str
+    agent: str
+    process: str
+    framework_id: str
+    task_id: str
+    reader: Reader
+
+    def logs(self, streams: Sequence[str]) -> list[Log]:
+        """Ask the agent where it is; return its logs. Raises RoujiamoError."""
+        with _understood(url := f"http://{self.agent}/{self.process}/state"):
+            directory = _directory(self.reader.get(url), self.framework_id, self.task_id)
+        if directory is None:
+            raise MasterError("the agent does not know its task any more")
+        return [Log(self.host, each, self.agent, f"{directory}/{each}", self.reader) for each in streams]
+
+
+def find_sandboxes(
+    session: Path, status: dict[str, Any], hosts: Sequence[str], complain: Callable[[str], None]
+) -> list[Sandbox]:
+    """Return the sandboxes of a session's hosts (of all where none is named), given its folder and its `status`.
+
+    `complain` is told of a host whose agent is not known any more. Raises RoujiamoError.
     """
     known = [host for host in status["hosts"] if not hosts or {host["name"], host["alias"]} & set(hosts)]
     missing = set(hosts) - {name for host in known for name in (host["name"], host["alias"])}
@@ -138,18 +154,33 @@ def find_logs(
             agent["id"]: str(agent["pid"]).rpartition("@")
             for agent in reader.get(f"http://{status['master']}/slaves")["slaves"]
         }
+    found = []
     for host in known:
         agent = agents.get(host["agent_id"])
         if agent is None:
             complain(f"{host['name']}: the master does not know its agent any more")
             continue
-        with _understood(url := f"http://{agent[2]}/{agent[0]}/state"):
-            directory = _sandbox(reader.get(url), status["framework_id"], host["task_id"])
-        if directory is None:
-            complain(f"{host['name']}: the agent does not know its task any more")
-            continue
-        for stream in streams:
-            yield Log(host["name"], stream, agent[2], f"{directory}/{stream}", reader)
+        found.append(
+            Sandbox(host["name"], agent[2], agent[0], status["framework_id"], host["task_id"], reader)
+        )
+    return found
+
+
+def find_logs(
+    session: Path,
+    status: dict[str, Any],
+    hosts: Sequence[str],
+    streams: Sequence[str],
+    complain: Callable[[str], None],
+) -> list[Log]:
+    """Return the logs in these sandboxes; `complain` is told of each host that has none. Raises RoujiamoError."""
+    logs = []
+    for sandbox in find_sandboxes(session, status, hosts, complain):
+        try:
+            logs += sandbox.logs(streams)
+        except RoujiamoError as error:
+            complain(f"{sandbox.host}: {error}")
+    return logs
 
 
 @contextlib.contextmanager
@@ -161,7 +192,7 @@ def _understood(url: str) -> Iterator[None]:
         raise MasterError(f"{url} does not answer as Mesos does: {error!r}") from error
 
 
-def _sandbox(state: dict[str, Any], framework_id: str, task_id: str) -> str | None:
+def _directory(state: dict[str, Any], framework_id: str, task_id: str) -> str | None:
     """A command task's executor has the task's id (Mesos: CommandInfo without ExecutorInfo)."""
     for framework in [*state.get("frameworks", ()), *state.get("completed_frameworks", ())]:
         if framework["id"] == framework_id:
