@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +27,6 @@ def add(commands: Any, programs: Callable[[], tuple[Command, ...]]) -> None:
         help="print the completion script of a shell",
         description="Print what teaches a shell to complete roujiamo, ompirun.sh and roujiamo-rsh.",
         epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
         "shell", choices=(*SHELLS, "sessions", "hosts"), help="whose script, or what names to print"

@@ -43,7 +43,6 @@ def add(commands: Any, programs: Callable[[], tuple[Command, ...]]) -> None:
         help="show a command's help, a page, or the man page",
         description="Show the help of a command, a page of the documents, or what there is of both.",
         epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("topic", nargs="?", metavar="TOPIC", help="a command or a page (default: list them)")
     parser.add_argument("--man", action="store_true", help="print the man page, roujiamo(1), as roff")

@@ -19,7 +19,7 @@ _OPTION_COLUMN = 26
 
 
 class Formatter(argparse.RawDescriptionHelpFormatter):
-    """Help of at most 80 columns; of an option's names those that are shown (see `Parser.add_alias`)."""
+    """Help of at most 80 columns; of an option's names those that are shown (see `hide`)."""
 
     def __init__(self, prog: str) -> None:
         width = min(shutil.get_terminal_size().columns, WIDTH) - 2
@@ -36,7 +36,7 @@ class Formatter(argparse.RawDescriptionHelpFormatter):
         return textwrap.wrap(" ".join(text.split()), width, break_on_hyphens=False)
 
     def _format_action_invocation(self, action: argparse.Action) -> str:
-        hidden = getattr(action, "aliases", ())
+        hidden = _hidden_names(action)
         if not action.option_strings:
             return super()._format_action_invocation(action)
         names = ", ".join(name for name in action.option_strings if name not in hidden)
@@ -73,8 +73,17 @@ class Parser(argparse.ArgumentParser):
         sys.exit(UsageError.exit_status)
 
     def known_options(self) -> list[str]:
-        """Return the names of its options."""
-        return list(self._option_string_actions)
+        """Return the names of its options that are shown."""
+        return [
+            name for name, action in self._option_string_actions.items() if name not in _hidden_names(action)
+        ]
+
+    def shown_name(self, words: str) -> str:
+        """Return what the user knows an option by, of which argparse says `words`: all its names with slashes."""
+        action = self._option_string_actions.get(words.split("/")[0])
+        names = action.option_strings if action is not None else [words]
+        hidden = _hidden_names(action) if action is not None else ()
+        return [name for name in names if name not in hidden][-1]
 
     def known_commands(self) -> list[str]:
         """Return the names of its subcommands."""
@@ -89,6 +98,10 @@ class Parser(argparse.ArgumentParser):
 def hide(action: argparse.Action, aliases: Sequence[str]) -> None:
     """Leave the names `aliases` of an option out of the help; they are accepted all the same."""
     action.aliases = tuple(aliases)  # type: ignore[attr-defined]
+
+
+def _hidden_names(action: argparse.Action) -> tuple[str, ...]:
+    return getattr(action, "aliases", ())
 
 
 def _sentence(parser: Parser, message: str) -> str:
@@ -106,11 +119,11 @@ def _sentence(parser: Parser, message: str) -> str:
     if found := re.match(r"the following arguments are required: (.*)", message):
         return f"{found[1].removesuffix(' ...')} is missing; {help_line}"
     if found := re.match(r"argument (\S+): (?:expected .*)$", message):
-        return f"{found[1].split('/')[-1]}: a value is missing; {help_line}"
+        return f"{parser.shown_name(found[1])}: a value is missing; {help_line}"
     if found := re.match(r"argument (\S+): ignored explicit argument (.*)$", message):
-        return f"{found[1].split('/')[-1]}: it takes no value, and {found[2]} is one"
+        return f"{parser.shown_name(found[1])}: it takes no value, and {found[2]} is one"
     if found := re.match(r"argument (\S+): (.*)$", message, re.DOTALL):
-        return f"{found[1].split('/')[-1]}: {found[2]}"
+        return f"{parser.shown_name(found[1])}: {found[2]}"
     if found := re.match(r"ambiguous option: (\S+) could match (.*)$", message):
         return f"{found[1]}: which one is meant, {found[2]}?"
     return f"{message}; {help_line}"

@@ -72,7 +72,12 @@ def _add_program(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Do what the parsed command line says; return the exit status. Raises RoujiamoError."""
     command = user_command(options)
-    folder = None if "master" in vars(options) or options.dry_run else allocation_here(os.environ)
+    folder = None if "master" in vars(options) else allocation_here(os.environ)
+    if folder is not None and options.dry_run:
+        raise UsageError(
+            "--dry-run: this is in an allocation, whose hosts are held already; leave it out, or give --master for "
+            "what a session of its own would be"
+        )
     wanted = run_options(options, command, is_joining=folder is not None)
     if not command:
         raise UsageError("no program to run; write it behind the options, for example: … ./a.out")

@@ -94,6 +94,12 @@ def test_each_command_tells_its_version(name: str, capsys: pytest.CaptureFixture
             "roujiamo run: --nodes: a value is missing; `roujiamo run --help` shows what there is",
         ),
         ("run -N many x", "roujiamo run: --nodes: 'many' is not a number from 1 to 1000000"),
+        ("run -n x y", "roujiamo run: --num: 'x' is not a number from 1 to 1000000"),
+        (
+            "run --nodelist",
+            "roujiamo run: --host: a value is missing; `roujiamo run --help` shows what there is",
+        ),
+        ("run --nodelst a x", "roujiamo run: there is no option --nodelst; did you mean --nodes?"),
         ("alloc --exclusive=3", "roujiamo alloc: --exclusive: it takes no value, and '3' is one"),
         ("run --me 3 x", "roujiamo run: --me: which one is meant, --mem, --mem-per-host?"),
         (

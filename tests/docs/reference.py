@@ -39,7 +39,7 @@ def _group(group: str) -> Iterator[str]:
 
 
 def _names(option: Option) -> str:
-    value = "" if option.metavar is None else f" {option.metavar}"
+    value = "" if option.metavar is None or option.is_count else f" {option.metavar}"
     *others, last = (*option.flags, *option.off_flags)
     return _cell(", ".join([*(f"`{flag}`" for flag in others), f"`{last}{value}`"]))
 
