@@ -396,6 +396,7 @@ class Session:
                 "owner_pid": self.request.owner_pid,
                 "since": self._started_at,
                 "until": self._until,
+                "exclusive": self.request.exclusive,
                 "master": self._gathering.master,
                 "framework_id": self._gathering.framework_id,
                 "state": "ending" if self._ending.done() else "waiting" if is_waiting else "ready",

@@ -38,6 +38,8 @@ _OWN = frozenset(
         *("verbosity", "quiet", "log_file", "log_json"),
     }
 )
+# In the names of the variables that tell an MPI what a field says.
+_OF_FIELD = {"interface": ("if_include", "iface"), "ports": ("port",)}
 
 
 class JoinedSession:
@@ -84,10 +86,11 @@ def run_in_allocation(options: RunOptions, folder: Path) -> int:
         logs=open_logs(request.log_file, request.log_json),
     )
     launcher = launchers.find_launcher(options.launch.mpiexec)
-    hosts = _chosen(_hosts(folder), options)
+    status = _status(folder)
+    hosts = _chosen([host for host in status["hosts"] if host["state"] == "ready"], options)
     processes = _said(options, "processes") or sum(host["slots"] for host in hosts)
     with contextlib.closing(progress), _own_folder(folder) as own:
-        request = dataclasses.replace(request, folder=own)
+        request = dataclasses.replace(request, folder=own, exclusive=bool(status.get("exclusive")))
         ready = {"socket": os.environ["ROUJIAMO_SOCKET"], "hosts": hosts}
         plan = launchers.launch_plan(request, options.launch, ready)
         arguments = options.launch.mpi_arguments
@@ -95,23 +98,24 @@ def run_in_allocation(options: RunOptions, folder: Path) -> int:
         launchers.prepare_folder(plan)
         line = launchers.launch_line(launcher, plan, processes, arguments, options.command)
         said = launchers.said_parameters(launcher.path, arguments)
-        environment = launchers.launch_environment(launcher.dialect, plan, ready, said)
+        replaced = [word for field, words in _OF_FIELD.items() if _said(options, field) for word in words]
+        environment = launchers.launch_environment(launcher.dialect, plan, ready, said, replaced)
         progress.say(1, f"{launcher.name}, in the allocation: {shlex.join(without_secrets(line))}")
         with Waiting() as waiting:
             session = JoinedSession(progress)
             child = Child(launcher.path, line, environment, waiting, is_own_master=False)
             _name_child(folder, child.pid, os.path.basename(own), progress)
             strays = Strays(child.pid)
-            status = child.follow(session, strays.look)
-        doubt = None if status else strays.found or _lost(folder, hosts)
+            ended = child.follow(session, strays.look)
+        doubt = None if ended else strays.found or _lost(folder, hosts)
         if doubt is not None:
             progress.say(0, f"{doubt}; {launcher.path} said 0 all the same, so the result cannot be trusted")
             return RoujiamoError.exit_status
-        return status
+        return ended
 
 
-def _hosts(folder: Path) -> list[dict[str, Any]]:
-    """Return the allocation's hosts. Raises SessionGone."""
+def _status(folder: Path) -> dict[str, Any]:
+    """Return what the allocation is, with a host that is ready at least. Raises SessionGone, RoujiamoError."""
     try:
         status = ask(folder, {"request": "status"})
     except SessionGone as error:
@@ -119,10 +123,9 @@ def _hosts(folder: Path) -> list[dict[str, Any]]:
             "the allocation that ROUJIAMO_SOCKET names has ended; leave its shell, or give --master for a session of "
             "its own"
         ) from error
-    hosts = [host for host in status["hosts"] if host["state"] == "ready"]
-    if not hosts:
+    if all(host["state"] != "ready" for host in status["hosts"]):
         raise RoujiamoError(f"the session {status['session']} has no host that is ready")
-    return hosts
+    return status
 
 
 def _name_child(folder: Path, pid: int, own: str, progress: Progress) -> None:
@@ -139,9 +142,9 @@ def _name_child(folder: Path, pid: int, own: str, progress: Progress) -> None:
         progress.say(1, f"mpiexec would outlive this program, were it killed: {answer['error']}")
 
 
-def _said(options: RunOptions, field: str) -> int | None:
-    """Return a number that the command line has said: variables and configurations have sized the allocation."""
-    value = getattr(options.request, field)
+def _said(options: RunOptions, field: str) -> Any:
+    """Return a value that the command line has said: variables and configurations have sized the allocation."""
+    value = options.settings.values.get(field)
     return value if options.settings.sources.get(field, "").startswith("-") else None
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import shlex
 import shutil
 import socket
 import subprocess
@@ -32,6 +33,8 @@ from roujiamo.session.request import SessionRequest
 VERSION_SECONDS = 20.0
 # In the session's folder.
 TEMPORARY = "tmp"
+# In the environment of what runs in a session: what this has set for MPIs, NAME=VALUE, as words of a shell.
+SET_BY_US = "ROUJIAMO_MPI_SETTINGS"
 
 
 @dataclass(frozen=True)
@@ -170,20 +173,32 @@ def prepare_folder(plan: LaunchPlan) -> None:
 
 
 def launch_environment(
-    dialect: Dialect | None, plan: LaunchPlan, ready: Mapping[str, Any], said: Container[str]
+    dialect: Dialect | None,
+    plan: LaunchPlan,
+    ready: Mapping[str, Any],
+    said: Container[str],
+    replaced: Sequence[str] = ("",),
 ) -> dict[str, str]:
     """Return the environment of what runs in the session: the user's, and what makes an MPI use the session.
 
     For one `dialect`; None: for all of them, so that any mpiexec may be called. What the user has set of interfaces,
-    ports and binding stays. `said`: see `said_parameters`.
+    ports and binding stays. `said`: see `said_parameters`. What an allocation around us has set is not the user's, and
+    goes where its name has one of the words `replaced`.
     """
-    environment = dict(os.environ)
+    theirs = _users_environment()
+    environment = {
+        name: value
+        for name, value in os.environ.items()
+        if name in theirs or not any(word in name.lower() for word in replaced)
+    }
     settings = dialects.environment_of_all(plan) if dialect is None else dialect.environment(plan)
     for name, value in settings.items():
         if mca.is_contested(name, said):
             continue
         if name not in environment or not _is_taste(name):
             environment[name] = value
+    ours = {name: environment[name] for name in settings if environment.get(name) != theirs.get(name)}
+    environment[SET_BY_US] = shlex.join(f"{name}={value}" for name, value in ours.items())
     environment.update(
         ROUJIAMO_SOCKET=str(ready["socket"]),
         # Where `roujiamo status` looks for sessions, which TMPDIR below would lead elsewhere.
@@ -202,14 +217,24 @@ def launch_environment(
     return environment
 
 
+def _users_environment() -> dict[str, str]:
+    """Return our environment without what an allocation around us has set for MPIs, and nobody has changed since."""
+    try:
+        set_by_us = shlex.split(os.environ.get(SET_BY_US, ""))
+    except ValueError:
+        set_by_us = []
+    return {name: value for name, value in os.environ.items() if f"{name}={value}" not in set_by_us}
+
+
 def said_parameters(path: str | None, words: Sequence[str] = ()) -> set[str]:
     """Return the names of the MCA parameters that the user, or who installed the MPI, has set.
 
     `path`: the mpiexec's. `words`: its arguments. Files and variables are looked at besides.
     """
+    environment = _users_environment()
     said = set(mca.parameters(words, {}, ""))
     for prefix in mca.PREFIXES:
-        said |= mca.parameters((), os.environ, prefix).keys()
+        said |= mca.parameters((), environment, prefix).keys()
     files = [Path.home() / name for name in mca.USER_FILES]
     if path is not None:
         installed = Path(path).parent.parent

@@ -31,14 +31,15 @@ def test_a_run_in_an_allocation_is_on_its_hosts(bench_of_each: Bench) -> None:
 def test_what_is_the_allocations_is_refused_in_it(bench: Bench) -> None:
     """One sentence each, before anything is started."""
     script = (
-        f"{RUN} --mem 9 true; {RUN} -N 3 true; {RUN} -n 9 true; "
+        f"{RUN} --dry-run true; {RUN} --mem 9 true; {RUN} -N 3 true; {RUN} -n 9 true; "
         # With a master of its own it has a session of its own.
         f"{RUN} --master local -n 1 --mem 99 sh -c 'sleep 0.5; echo there'; "
         f"ROUJIAMO_SOCKET=$PWD/gone/socket {RUN} true"
     )
     result = alloc(bench, "-N", "2", "-n", "4", "--master", "local", "--", "sh", "-c", script)
     assert (result.status, result.out) == (255, "there\n"), result.err
-    first, second, third, fourth = result.err.splitlines()
+    dry, first, second, third, fourth = result.err.splitlines()
+    assert dry.startswith("roujiamo: --dry-run: this is in an allocation")
     assert "--mem: that is the allocation's" in first
     assert second == "roujiamo: -N 3: the allocation has 2 hosts"
     assert third == "roujiamo: -n 9: these 2 hosts of the allocation have 4 slots"

@@ -144,3 +144,25 @@ def test_the_users_own_interfaces_stay(monkeypatch: pytest.MonkeyPatch) -> None:
     environment = launch_environment(None, plan, {"socket": "/run/s/socket"}, said_parameters(None))
     assert environment["OMPI_MCA_btl_tcp_if_include"] == "ib0"
     assert "PRTE_MCA_prte_if_include" not in environment
+
+
+def test_what_an_allocation_has_set_is_not_the_users(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A session of its own inside of it has its own network; a run that joins it keeps what it does not say itself."""
+
+    def environment(network: str, *arguments: list[str], bind: bool = False) -> dict[str, str]:
+        hosts = launch_hosts([told("192.0.2.7")], ())
+        plan = LaunchPlan(hosts=hosts, folder="/run/s", network=network, ports=(5000, 5100), bind=bind)
+        return launch_environment(None, plan, {"socket": "/run/s/socket"}, said_parameters(None), *arguments)
+
+    monkeypatch.setenv("OMPI_MCA_oob_tcp_if_include", "mine")
+    for name, value in environment("10.0.0.0/24").items():
+        monkeypatch.setenv(name, value)
+    binding = "PRTE_MCA_hwloc_default_binding_policy"
+    name = "OMPI_MCA_btl_tcp_if_include"
+    assert (environment("10.9.0.0/24")[name], environment("10.9.0.0/24")[binding]) == ("10.9.0.0/24", "none")
+    assert binding not in environment("10.9.0.0/24", bind=True)
+    assert environment("10.9.0.0/24")["OMPI_MCA_oob_tcp_if_include"] == "mine"
+    assert environment("10.9.0.0/24", [])[name] == "10.0.0.0/24"
+    assert environment("10.9.0.0/24", ["if_include"])[name] == "10.9.0.0/24"
+    monkeypatch.setenv(name, "changed inside")
+    assert environment("10.9.0.0/24")[name] == "changed inside"
