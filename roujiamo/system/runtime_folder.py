@@ -36,6 +36,7 @@ _WRITER_SECONDS = 6.0
 _SPARE_DESCRIPTORS = 4
 # The log, hostfiles, what a launcher keeps in its temporary folder.
 _WANTED_BYTES = 1 << 20
+_GONE = ".gone"
 SOCKET = "socket"
 # A run in an allocation has a folder of such a name in the session's.
 RUN_PREFIX = "run-"
@@ -206,7 +207,12 @@ def remove_left(path: Path) -> None:
 def _remove_entry(entry: Path) -> None:
     """Raises OSError."""
     if entry.is_dir() and not entry.is_symlink():
-        shutil.rmtree(entry)
+        # Whoever still writes there does not find it any more, and so cannot be faster than its removal.
+        gone = entry.with_name(_GONE)
+        if entry != gone:
+            shutil.rmtree(gone, ignore_errors=True)
+            entry.rename(gone)
+        shutil.rmtree(gone)
     else:
         entry.unlink()
 
