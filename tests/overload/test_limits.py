@@ -24,9 +24,9 @@ PIDS = [Path("/sys/fs/cgroup/pids"), Path("/sys/fs/cgroup")]
 
 
 @requires_open_mpi
-@pytest.mark.parametrize("count", [13, *(pytest.param(count, marks=on_demand) for count in range(9, 30))])
+@pytest.mark.parametrize("count", [13, *(pytest.param(count, marks=on_demand) for count in range(11, 30))])
 def test_too_few_descriptors_for_a_broker_are_one_sentence(bench: Bench, count: int) -> None:
-    """`ulimit -n` of a shell that somebody has made small."""
+    """`ulimit -n` of a shell that somebody has made small; with less than 11, a /bin/sh cannot even read a script."""
     script = f'ulimit -n {count}; exec "$0" -N 2 -n 2 --env {MARKER}={bench.mark} local true'
     done = subprocess.run(
         ["sh", "-c", script, ROOT / "bin" / "ompirun.sh"],
@@ -118,9 +118,10 @@ def test_too_few_processes_end_the_run_with_a_sentence(bench: Bench, count: int)
             timeout=scaled(90),
         )
         assert time.monotonic() - started < scaled(60)
-        assert done.returncode not in (0, 2)
+        assert done.returncode != 0
         assert "Traceback" not in done.stderr
         assert done.stderr
         if count < 13:
-            # With more of them it is the MPI that meets the limit, and says what it says.
+            # With more of them it is the MPI, or a shell of its, that meets the limit, and says what it says.
+            assert done.returncode != 2
             assert done.stderr.startswith("ompirun.sh: "), done.stderr
