@@ -103,7 +103,8 @@ def process_limit(count: int) -> Iterator[Path]:
 
 
 @requires_open_mpi
-@pytest.mark.parametrize("count", [4, *(pytest.param(count, marks=on_demand) for count in range(5, 30))])
+# From some twenty on Open MPI 4.1's mpiexec may be the one that cannot fork: it says so, and waits for ever.
+@pytest.mark.parametrize("count", [4, *(pytest.param(count, marks=on_demand) for count in range(5, 20))])
 def test_too_few_processes_end_the_run_with_a_sentence(bench: Bench, count: int) -> None:
     """systemd's TasksMax, or a container's: wherever it bites, the run ends in time and leaves nothing."""
     with process_limit(count) as place:
