@@ -22,9 +22,14 @@ MAX_LOOKED_AT = 16
 LOOK_SECONDS = 5.0
 
 
-def explained(session: HeldSession) -> list[str]:
-    """Return what is known to have kept daemons from running, and what to do about it."""
-    return sentences(each for each in map(explain_daemon, _endings(session)) if each is not None)
+def explained(session: HeldSession, found: Sequence[str] = ()) -> list[str]:
+    """Return what is known to have kept daemons from running, and what to do about it.
+
+    `found`: see `found_around`; it counts for more than ends without a word. Intel's mpiexec kills its daemons itself
+    where a rank's program cannot be started.
+    """
+    known = _known(session)
+    return list(found) if found and not any(each.line for each in known) else sentences(known)
 
 
 def found_around(
@@ -36,7 +41,7 @@ def found_around(
     """
     if launcher.dialect is None or seconds > LOOK_WITHIN_SECONDS or session.losses or session.stop_signals:
         return []
-    if explained(session):
+    if any(each.line for each in _known(session)):
         return []
     if host_look.looks_elsewhere(arguments):
         program = ""
@@ -68,6 +73,10 @@ def programs_folder(launcher: Launcher, prefix: str | None) -> str:
     if prefix is not None and launcher.dialect is not None and is_found_by_prefix(launcher.dialect.daemon):
         return f"{prefix}/bin"
     return os.path.dirname(launcher.path)
+
+
+def _known(session: HeldSession) -> list[Explanation]:
+    return [each for each in map(explain_daemon, _endings(session)) if each is not None]
 
 
 def _endings(session: HeldSession) -> list[Ending]:

@@ -67,7 +67,7 @@ def _run(options: RunOptions, progress: Progress, record: Record) -> int:
     if session.is_time_up:
         return TimeLimitReached.exit_status
     if status and not session.stop_signals:
-        for sentence in (*session.causes, *session.remedies, *(explained(session) or found)):
+        for sentence in (*session.causes, *session.remedies, *explained(session, found)):
             progress.say(0, sentence)
     doubt = None if status else _doubt(launcher, session, stray)
     if doubt is not None:
