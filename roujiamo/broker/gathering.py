@@ -188,7 +188,7 @@ class Gathering:
         return self._allocator.held
 
     def explain(self) -> str:
-        """Return what is missing; empty when nothing is."""
+        """Return one sentence on what is missing, or that nothing is."""
         return self._allocator.explain(self._agents)
 
     def late(self) -> AllocationTimeout:
