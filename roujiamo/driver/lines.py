@@ -20,8 +20,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
-from typing import Any
+from typing import Any, NamedTuple
 
 from roujiamo.errors import UsageError
 from roujiamo.pymesos_driver.credential import Credential
@@ -35,8 +34,7 @@ MAX_LINE = 16 << 20
 LASTING_CALLS = frozenset({"revive", "suppress", "kill", "reconcile"})
 
 
-@dataclass(frozen=True)
-class Limits:
+class Limits(NamedTuple):
     """How long the driver waits for what, in seconds."""
 
     # From the connection to SUBSCRIBED: a master answers at once, or hangs.
@@ -51,18 +49,16 @@ class Limits:
     missed_heartbeats: float = 3.0
 
 
-@dataclass(frozen=True)
-class Configuration:
+class Configuration(NamedTuple):
     """The first line."""
 
     master: tuple[Address, ...] | ZooKeeper
     framework: Mapping[str, Any]
     credential: Credential | None = None
-    limits: Limits = field(default_factory=Limits)
+    limits: Limits = Limits()
 
 
-@dataclass(frozen=True)
-class Request:
+class Request(NamedTuple):
     """A scheduler call that the broker asks for: its name there, its type and body in Mesos's v1 API."""
 
     name: str
@@ -175,7 +171,7 @@ def _object(line: bytes, what: str) -> dict[str, Any]:
 
 
 def _limits(content: Any) -> Limits:
-    names = {item.name for item in fields(Limits)}
+    names = set(Limits._fields)
     if not isinstance(content, dict) or not names >= content.keys():
         raise UsageError(f"the driver's limits are: {', '.join(sorted(names))}")
     if not all(isinstance(value, (int, float)) and value > 0 for value in content.values()):

@@ -7,7 +7,6 @@ certain or a fatal error was reported, 2 where the first line or the command lin
 
 from __future__ import annotations
 
-import argparse
 import logging
 import os
 import random
@@ -44,25 +43,15 @@ _log = logging.getLogger(__name__)
 _GONE = select.POLLHUP | select.POLLERR | select.POLLNVAL
 
 
-def main_parser() -> argparse.ArgumentParser:
-    """The command line."""
-    parser = argparse.ArgumentParser(
-        prog="python -m roujiamo.driver",
-        description="Hold a Mesos framework for the program that started this one, over stdin and stdout.",
-    )
-    parser.add_argument(
-        "-v", "--verbose", action="count", default=0, help="log to stderr; twice: debugging too"
-    )
-    return parser
-
-
 def main(argv: Sequence[str]) -> int:
-    """Run the driver until its framework is torn down; return the exit status."""
-    options = main_parser().parse_args(argv)
+    """Run the driver until its framework is torn down; return the exit status. `-v`: log to stderr; `-vv`: all."""
+    if list(argv) not in ([], ["-v"], ["-vv"]):
+        print("roujiamo.driver: started by a session's broker; use `roujiamo run`", file=sys.stderr)
+        return UsageError.exit_status
     inbox = Inbox()
     _set_signals(inbox)
     reader, writer = _take_pipes()
-    _set_logging(options.verbose)
+    _set_logging("".join(argv).count("v"))
     try:
         load_pymesos()
     except MissingDependency as error:

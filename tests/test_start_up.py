@@ -1,0 +1,49 @@
+"""What the programs of a session load before the next one can go on: each of these modules costs the user's start."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+_DRIVER = ("roujiamo.driver.program", "roujiamo.driver.framework", "roujiamo.driver.guardian")
+
+
+@pytest.mark.parametrize(
+    ("modules", "late"),
+    [
+        pytest.param(
+            _DRIVER,
+            (
+                "argparse",
+                "dataclasses",
+                "email",
+                "http.client",
+                "inspect",
+                "kazoo",
+                "pymesos.executor",
+                "ssl",
+            ),
+            id="driver",
+        ),
+        pytest.param(
+            ("roujiamo.broker.driver_process",),
+            ("asyncio", "logging", "pathlib", "socket", "subprocess", "typing"),
+            id="what starts the driver",
+        ),
+    ],
+)
+def test_a_program_does_not_load_what_its_start_does_not_need(
+    modules: tuple[str, ...], late: tuple[str, ...]
+) -> None:
+    """In a process of its own, as it starts."""
+    code = f"import sys, {', '.join(modules)}; print(*sorted({set(late)!r} & sys.modules.keys()))"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert (done.returncode, done.stdout.split(), done.stderr) == (0, [], "")
