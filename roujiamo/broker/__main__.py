@@ -1,7 +1,35 @@
-"""`python -m roujiamo.broker --control-fd N`: the broker's process. Started by the programs that want a session."""
+"""`python -m roujiamo.broker --control-fd N`: the broker's process. Started by the programs that want a session.
 
+`-v` behind it: the driver logs to stderr too. The driver is started before all else is loaded: see `driver_process`.
+"""
+
+from __future__ import annotations
+
+import os
 import sys
 
-from roujiamo.broker.program import main
+from roujiamo.broker.driver_process import DriverProcess
+from roujiamo.errors import UsageError
+
+
+def main(arguments: list[str]) -> int:
+    """Run one session on the control connection whose descriptor is named; return the exit status."""
+    if arguments[:1] != ["--control-fd"] or not arguments[1:2] or not arguments[1].isdigit():
+        print("roujiamo.broker: started by roujiamo itself; use `roujiamo run`", flush=True)
+        return UsageError.exit_status
+    descriptor = int(arguments[1])
+    os.set_inheritable(descriptor, False)
+    try:
+        driver = DriverProcess(verbose=arguments[2:] == ["-v"])
+    except OSError:
+        # The session tries again, when there is somebody to tell why it does not work.
+        driver = None
+
+    import socket
+
+    from roujiamo.broker.program import run
+
+    return run(socket.socket(fileno=descriptor), driver)
+
 
 sys.exit(main(sys.argv[1:]))

@@ -8,18 +8,15 @@ library has been blocked for long, is killed and started again with the framewor
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import logging
 from collections.abc import Callable
 from typing import Any
 
-from roujiamo.system.programs import program_command
+from roujiamo.broker.driver_process import DriverProcess
 
 log = logging.getLogger(__name__)
 
-# Each line is one event; the offers of ten thousand agents are some 20 MB of JSON.
-MAX_LINE = 256 << 20
 PING_SECONDS = 20.0
 # pymesos holds its lock while it waits for a master that does not answer; a failover of the master takes about 10 s.
 BLOCKED_LIMIT_SECONDS = 90.0
@@ -27,18 +24,6 @@ TEARDOWN_SECONDS = 20.0
 LAST_LINE_SECONDS = 1.0
 
 Event = dict[str, Any]
-
-
-async def spawn_driver(*, verbose: bool) -> asyncio.subprocess.Process:
-    """Start a driver's process. It loads its library and waits for its settings; at the end of its stdin it ends."""
-    return await asyncio.create_subprocess_exec(
-        *program_command("roujiamo.driver", *(["-v"] if verbose else [])),
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=None,
-        start_new_session=True,
-        limit=MAX_LINE,
-    )
 
 
 class Driver:
@@ -49,14 +34,14 @@ class Driver:
         settings: dict[str, Any],
         on_event: Callable[[Event], None],
         verbose: bool,
-        spawned: asyncio.subprocess.Process | None = None,
+        spawned: DriverProcess | None = None,
     ) -> None:
-        """`settings`: the first line (master, framework, principal, secret). `spawned`: one that has not been told."""
+        """`settings`: the first line (master, framework, principal, secret). `spawned`: open, and not told yet."""
         self._settings = settings
         self._on_event = on_event
         self._verbose = verbose
         self._spawned = spawned
-        self._process: asyncio.subprocess.Process | None = None
+        self._process: DriverProcess | None = None
         self._reading: asyncio.Task[None]
         self._tasks: set[asyncio.Task[None]] = set()
         self._pinged = 0
@@ -70,7 +55,10 @@ class Driver:
     async def start(self) -> None:
         """Start the process and tell it what to subscribe with."""
         spawned, self._spawned = self._spawned, None
-        self._process = spawned or await spawn_driver(verbose=self._verbose)
+        if spawned is None:
+            spawned = DriverProcess(verbose=self._verbose)
+            await spawned.open()
+        self._process = spawned
         self._send(self._settings)
         self._pinged = self._answered = 0
         self._reading = self._keep(self._read(self._process))
@@ -87,14 +75,11 @@ class Driver:
         self._send({"call": call, **arguments})
 
     def _send(self, message: dict[str, Any]) -> None:
-        process = self._process
-        if process is None or process.stdin is None or process.stdin.is_closing():
-            return
-        process.stdin.write(json.dumps(message).encode() + b"\n")
+        if self._process is not None:
+            self._process.write(json.dumps(message).encode() + b"\n")
 
-    async def _read(self, process: asyncio.subprocess.Process) -> None:
-        assert process.stdout is not None
-        while line := await process.stdout.readline():
+    async def _read(self, process: DriverProcess) -> None:
+        while line := await process.read_line():
             event = json.loads(line)
             if event.get("event") == "pong":
                 self._answered = event["id"]
@@ -112,8 +97,8 @@ class Driver:
             log.warning("the driver ended with status %d", status)
             self._on_event({"event": "driver_ended", "status": status})
 
-    async def _watch(self, process: asyncio.subprocess.Process) -> None:
-        while process.returncode is None and process is self._process:
+    async def _watch(self, process: DriverProcess) -> None:
+        while process.status is None and process is self._process:
             await asyncio.sleep(PING_SECONDS)
             if process is not self._process:
                 return
@@ -123,14 +108,13 @@ class Driver:
             self._pinged += 1
             self._send({"call": "ping", "id": self._pinged})
 
-    def _restart(self, process: asyncio.subprocess.Process, why: str) -> None:
+    def _restart(self, process: DriverProcess, why: str) -> None:
         """Replace a driver that hangs; the framework goes on under its id."""
         if process is not self._process or self._ending:
             return
         log.warning("the driver hangs (%s); starting another", why)
         self._process = None
-        with contextlib.suppress(ProcessLookupError):
-            process.kill()
+        process.kill()
         self._keep(self._start_again())
 
     async def _start_again(self) -> None:
@@ -152,8 +136,7 @@ class Driver:
         """
         self._ending = True
         if is_master_gone and self._process is not None:
-            with contextlib.suppress(ProcessLookupError):
-                self._process.kill()
+            self._process.kill()
             await self._process.wait()
             return False
         status = await self._teardown()
@@ -169,8 +152,7 @@ class Driver:
         if process is None:
             return -1
         self._send({"call": "teardown"})
-        assert process.stdin is not None
-        process.stdin.close()
+        process.close_stdin()
         try:
             status = await asyncio.wait_for(process.wait(), TEARDOWN_SECONDS)
             # Its last line may still be in the pipe.

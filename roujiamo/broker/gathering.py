@@ -15,6 +15,7 @@ from typing import Any
 from roujiamo.broker.allocation import Allocation, Launch
 from roujiamo.broker.cluster import PRINCIPAL, LocalCluster
 from roujiamo.broker.driver import Driver
+from roujiamo.broker.driver_process import DriverProcess
 from roujiamo.broker.hosts import CONTACTED, LAUNCHING, LOST, Host
 from roujiamo.broker.moments import Moments
 from roujiamo.broker.named_hosts import NamedHosts
@@ -46,7 +47,7 @@ class Gathering:
         hosts: Mapping[str, Host],
         proxies: Proxies,
         moments: Moments,
-        spawned_driver: asyncio.subprocess.Process | None,
+        spawned_driver: DriverProcess | None,
         *,
         on_launch: Callable[[Launch], Host],
         is_ready: Callable[[], bool],

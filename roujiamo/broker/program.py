@@ -22,13 +22,12 @@ import os
 import resource
 import signal
 import socket
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from roujiamo.broker.driver import spawn_driver
+from roujiamo.broker.driver_process import DriverProcess
 from roujiamo.broker.owner import Owner
-from roujiamo.errors import RoujiamoError, UsageError
+from roujiamo.errors import RoujiamoError
 from roujiamo.session.request import SessionRequest
 from roujiamo.system.log_files import TEXT_FORMAT, open_logs
 from roujiamo.system.processes import read_process
@@ -45,25 +44,26 @@ MAX_REQUEST = 8 << 20
 TOLD_TO_END = "somebody has told the session's broker to end (SIGTERM), and the session with it"
 
 
-def main(arguments: Sequence[str]) -> int:
-    """Run one session on the control connection whose descriptor is the one argument; return the exit status."""
-    if len(arguments) != 2 or arguments[0] != "--control-fd" or not arguments[1].isdigit():
-        print("roujiamo.broker: started by roujiamo itself; use `roujiamo run`", flush=True)
-        return UsageError.exit_status
+def run(control: socket.socket, driver: DriverProcess | None) -> int:
+    """Run one session on the control connection; return the exit status.
+
+    `driver`: has been started and not been told anything; None where that did not work.
+    """
     # The program that started us waits for its signals with all of them blocked, and a mask is inherited.
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTSTP, signal.SIGTTOU):
         signal.signal(number, signal.SIG_IGN)
     raise_descriptor_limit()
     collect_rarely()
-    control = socket.socket(fileno=int(arguments[1]))
-    control.set_inheritable(False)
+    descriptor = control.fileno()
     try:
-        return asyncio.run(_serve(control))
+        return asyncio.run(_serve(control, driver))
     except (OSError, RuntimeError) as error:
         # There is no descriptor for a loop, say: the one way that is left to say so needs none.
+        if driver is not None:
+            driver.drop()
         with contextlib.suppress(OSError):
-            os.write(int(arguments[1]), json.dumps(_failed(_refused(error))).encode() + b"\n")
+            os.write(descriptor, json.dumps(_failed(_refused(error))).encode() + b"\n")
         return RoujiamoError.exit_status
 
 
@@ -96,20 +96,21 @@ def collect_rarely() -> None:
     gc.set_threshold(50_000, 20, 50)
 
 
-async def _serve(control: socket.socket) -> int:
+async def _serve(control: socket.socket, driver: DriverProcess | None) -> int:
     reader, writer = await asyncio.open_unix_connection(sock=control, limit=MAX_REQUEST)
 
     def notify(event: dict[str, Any]) -> None:
         if not writer.is_closing() and not reader.at_eof():
             writer.write(json.dumps(event).encode() + b"\n")
 
-    folder = driver = None
+    folder = None
     try:
         request = SessionRequest.from_json(await asyncio.wait_for(reader.readline(), REQUEST_SECONDS))
         folder = SessionFolder(Path(request.folder))
         _start_log(folder.path / "log", request)
-        # The first offer waits for the driver's start more than for anything of ours: it goes on meanwhile.
-        driver = await spawn_driver(verbose=request.verbosity > 1)
+        # A second time, what did not work says why.
+        driver = driver or DriverProcess(verbose=request.verbosity > 1)
+        await driver.open()
         failure = await _run(request, folder, notify, reader, driver)
         status = failure.exit_status if failure else 0
     except (RoujiamoError, OSError, RuntimeError) as error:
@@ -118,6 +119,7 @@ async def _serve(control: socket.socket) -> int:
         status = failure.exit_status
     finally:
         if driver is not None:
+            driver.drop()
             await _let_end(driver)
         if folder is not None:
             folder.remove()
@@ -132,7 +134,7 @@ async def _run(
     folder: SessionFolder,
     notify: Any,
     reader: asyncio.StreamReader,
-    driver: asyncio.subprocess.Process,
+    driver: DriverProcess,
 ) -> RoujiamoError | None:
     # Takes a while to load.
     from roujiamo.broker.session import Session
@@ -150,15 +152,15 @@ async def _run(
         owner.close()
 
 
-async def _let_end(driver: asyncio.subprocess.Process) -> None:
+async def _let_end(driver: DriverProcess) -> None:
     """See that the first driver is gone, be it that the session never came to tell it anything."""
-    assert driver.stdin is not None
-    driver.stdin.close()
+    driver.close_stdin()
+    if driver.status is not None:
+        return
     try:
         await asyncio.wait_for(driver.wait(), DRIVER_END_SECONDS)
     except TimeoutError:
-        with contextlib.suppress(ProcessLookupError):
-            driver.kill()
+        driver.kill()
 
 
 async def _listen(reader: asyncio.StreamReader, session: Session) -> None:

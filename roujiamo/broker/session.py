@@ -26,6 +26,7 @@ from typing import Any
 
 from roujiamo import dialects
 from roujiamo.broker.allocation import Allocation, Launch
+from roujiamo.broker.driver_process import DriverProcess
 from roujiamo.broker.gathering import Gathering
 from roujiamo.broker.hosts import CONTACTED, LAUNCHING, LOST, MAX_TOLD_COMMAND, READY, Host
 from roujiamo.broker.moments import Moments
@@ -63,7 +64,7 @@ class Session:
         request: SessionRequest,
         folder: SessionFolder,
         notify: Notify,
-        spawned_driver: asyncio.subprocess.Process | None = None,
+        spawned_driver: DriverProcess | None = None,
     ) -> None:
         """`notify(event)` tells the owner: progress, moment, warning, ready, host_lost, failed, closed.
 

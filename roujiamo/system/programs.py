@@ -7,9 +7,11 @@ let a user's `json.py` there take the place of the library's.
 
 from __future__ import annotations
 
+import os
 import sys
-from pathlib import Path
 
+# The folder that the package is in. (Not by pathlib, which would take longer to load than all else here.)
+_FOLDER = os.path.dirname(os.path.dirname(os.path.dirname(os.path.realpath(__file__))))
 _START = (
     "import runpy, sys; sys.path[0] = sys.argv.pop(1); "
     "runpy.run_module(sys.argv.pop(1), run_name='__main__', alter_sys=True)"
@@ -18,4 +20,4 @@ _START = (
 
 def program_command(module: str, *arguments: str) -> list[str]:
     """Return the argument list that runs `python -m module arguments…` with this package and this interpreter."""
-    return [sys.executable, "-c", _START, str(Path(__file__).resolve().parents[2]), module, *arguments]
+    return [sys.executable, "-c", _START, _FOLDER, module, *arguments]

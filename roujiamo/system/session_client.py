@@ -50,8 +50,9 @@ class SessionClient:
         """Start the broker and send it `request`."""
         self.control, theirs = socket.socketpair()
         with theirs:
+            words = ["--control-fd", str(theirs.fileno()), *(["-v"] if request.verbosity > 1 else [])]
             self._process = subprocess.Popen(
-                program_command("roujiamo.broker", "--control-fd", str(theirs.fileno())),
+                program_command("roujiamo.broker", *words),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=None if request.verbosity > 1 else subprocess.DEVNULL,

@@ -1,0 +1,104 @@
+"""The driver's process: started before the broker has loaded the rest of itself, and given to its loop later.
+
+Runs in the broker. Of all that a session waits for before its first offer, the driver's load is the longest: so it is
+started as the first thing, by what an interpreter has loaded anyway, and loads while the broker does. It is in a
+process session of its own and waits for its settings; at the end of its stdin it ends.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from roujiamo.system.programs import program_command
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import asyncio
+
+# Each line is one event; the offers of ten thousand agents are some 20 MB of JSON.
+MAX_LINE = 256 << 20
+# As asyncio says where somebody else has reaped a child.
+_UNKNOWN_STATUS = 255
+
+
+class DriverProcess:
+    """One driver. `open` comes before all else but `drop`; `status` is None while it runs."""
+
+    def __init__(self, *, verbose: bool) -> None:
+        """Start it. Raises OSError."""
+        self.status: int | None = None
+        self._transport: asyncio.WriteTransport | None = None
+        line = program_command("roujiamo.driver", *(["-v"] if verbose else []))
+        pipes = [*os.pipe()]
+        try:
+            pipes += os.pipe()
+            stdin, self._stdin, self._stdout, stdout = pipes
+            actions = [(os.POSIX_SPAWN_DUP2, stdin, 0), (os.POSIX_SPAWN_DUP2, stdout, 1)]
+            self.pid = os.posix_spawn(sys.executable, line, os.environ, file_actions=actions, setsid=True)
+        except OSError:
+            for descriptor in pipes:
+                os.close(descriptor)
+            raise
+        os.close(stdin)
+        os.close(stdout)
+
+    async def open(self) -> None:
+        """Give its pipes and its end to the running loop. Raises OSError."""
+        import asyncio
+
+        from roujiamo.broker.owner import Owner
+
+        loop = asyncio.get_running_loop()
+        self._ended = asyncio.Event()
+        self._lines = asyncio.StreamReader(limit=MAX_LINE)
+        # Neither fails once it has its file; both own that from here on.
+        reading, writing = os.fdopen(self._stdout, "rb", 0), os.fdopen(self._stdin, "wb", 0)
+        await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(self._lines), reading)
+        self._transport, _ = await loop.connect_write_pipe(asyncio.BaseProtocol, writing)
+        self._owner = Owner(self.pid, 0, self._on_ended)
+
+    def drop(self) -> None:
+        """End it where it has not been opened, and so not been told anything; else nothing."""
+        if self.status is not None or self._transport is not None:
+            return
+        os.close(self._stdin)
+        os.close(self._stdout)
+        self.kill()
+        self.status = self._reap()
+
+    def _reap(self) -> int:
+        try:
+            return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+        except ChildProcessError:
+            return _UNKNOWN_STATUS
+
+    def _on_ended(self) -> None:
+        self._owner.close()
+        self.status = self._reap()
+        self._ended.set()
+
+    def write(self, line: bytes) -> None:
+        """Write to its stdin, where that is still open."""
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.write(line)
+
+    def close_stdin(self) -> None:
+        """Have it end once it has read what was written."""
+        if self._transport is not None:
+            self._transport.close()
+
+    async def read_line(self) -> bytes:
+        """Return the next line that it has written; none, at the end of its stdout."""
+        return await self._lines.readline()
+
+    def kill(self) -> None:
+        """End it at once."""
+        if self.status is None:
+            os.kill(self.pid, 9)
+
+    async def wait(self) -> int:
+        """Return its exit status, negative where a signal has ended it, once it has ended."""
+        await self._ended.wait()
+        assert self.status is not None
+        return self.status
