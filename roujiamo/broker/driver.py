@@ -17,6 +17,7 @@ from roujiamo.broker.driver_process import DriverProcess
 
 log = logging.getLogger(__name__)
 
+# At least; the session's beat decides (`Session.run`).
 PING_SECONDS = 20.0
 # pymesos holds its lock while it waits for a master that does not answer; a failover of the master takes about 10 s.
 BLOCKED_LIMIT_SECONDS = 90.0
@@ -45,6 +46,7 @@ class Driver:
         self._reading: asyncio.Task[None]
         self._tasks: set[asyncio.Task[None]] = set()
         self._pinged = 0
+        self._pinged_at = 0.0
         self._answered = 0
         self._ending = False
         # The master, or another driver, has taken the framework away: there is nothing to end any more.
@@ -61,8 +63,8 @@ class Driver:
         self._process = spawned
         self._send(self._settings)
         self._pinged = self._answered = 0
+        self._pinged_at = asyncio.get_running_loop().time()
         self._reading = self._keep(self._read(self._process))
-        self._keep(self._watch(self._process))
 
     def _keep(self, work: Any) -> asyncio.Task[None]:
         task: asyncio.Task[None] = asyncio.get_running_loop().create_task(work)
@@ -97,16 +99,20 @@ class Driver:
             log.warning("the driver ended with status %d", status)
             self._on_event({"event": "driver_ended", "status": status})
 
-    async def _watch(self, process: DriverProcess) -> None:
-        while process.status is None and process is self._process:
-            await asyncio.sleep(PING_SECONDS)
-            if process is not self._process:
-                return
-            if self._answered != self._pinged:
-                self._restart(process, "no answer to a ping")
-                return
-            self._pinged += 1
-            self._send({"call": "ping", "id": self._pinged})
+    def ping(self) -> None:
+        """Ask the process whether it goes on, PING_SECONDS after the last time at the earliest; call it now and then.
+
+        One that has not answered since the last time is replaced.
+        """
+        process, now = self._process, asyncio.get_running_loop().time()
+        if process is None or process.status is not None or now - self._pinged_at < PING_SECONDS:
+            return
+        if self._answered != self._pinged:
+            self._restart(process, "no answer to a ping")
+            return
+        self._pinged += 1
+        self._pinged_at = now
+        self._send({"call": "ping", "id": self._pinged})
 
     def _restart(self, process: DriverProcess, why: str) -> None:
         """Replace a driver that hangs; the framework goes on under its id."""

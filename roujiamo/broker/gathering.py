@@ -124,6 +124,11 @@ class Gathering:
         self._moments.of_session(timeline.DRIVER_STARTED)
         self._allocation.prepare()
 
+    def ping_driver(self) -> None:
+        """Look whether the driver goes on; call it now and then."""
+        if self._driver is not None:
+            self._driver.ping()
+
     async def follow_driver(self) -> None:
         """Handle the driver's events for as long as the session lives; a failure ends it."""
         while True:

@@ -135,7 +135,7 @@ class Session:
             self._proxies.prepare()
             self._notify({"event": "listening", "socket": str(self._folder.socket)})
             tasks.append(self._loop.create_task(self._gathering.follow_driver()))
-            tasks.append(self._loop.create_task(self._proxies.keep_alive()))
+            tasks.append(self._loop.create_task(self._beat()))
             if self._named is None:
                 tasks.append(self._loop.create_task(self._gathering.tell_the_wait()))
             failure = await self._ending
@@ -154,6 +154,13 @@ class Session:
             self._notify({"event": "failed", "status": failure.exit_status, "message": str(failure)})
         await self._close(str(failure) if failure else "the session ended")
         return failure
+
+    async def _beat(self) -> None:
+        """Look whether driver and proxies go on. All at one time: an idle broker sleeps in between."""
+        while True:
+            await asyncio.sleep(self._proxies.ping_seconds)
+            self._gathering.ping_driver()
+            await self._proxies.ping()
 
     async def _start_gathering(self) -> None:
         """A local cluster takes its time to start: an end that comes meanwhile is heeded at once."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -43,6 +44,8 @@ class Tasks:
         self._warn = warn
         self._moments = moments
         self._loop = asyncio.get_running_loop()
+        # In the order of their deadlines, and one timer for all: an idle broker is not woken for each host.
+        self._running: deque[tuple[float, Host]] = deque()
 
     def on_update(self, status: dict[str, Any]) -> None:
         """Take in a status update (TaskStatus of the v1 scheduler API)."""
@@ -55,7 +58,9 @@ class Tasks:
         self._moments.of_update(host, state)
         if state == "TASK_RUNNING" and host.state not in (READY, CONTACTED):
             self._on_running(host)
-            self._loop.call_later(CALLBACK_SECONDS, self._on_callback_late, host)
+            self._running.append((self._loop.time() + CALLBACK_SECONDS, host))
+            if len(self._running) == 1:
+                self._loop.call_later(CALLBACK_SECONDS, self._look_for_late)
         elif state in ("TASK_UNREACHABLE", "TASK_UNKNOWN"):
             # A task that calls back is well, whatever became of its agent's process.
             if host.link is None:
@@ -102,10 +107,17 @@ class Tasks:
                     f"{host.name} is scheduled for maintenance from {start}; until its task is ended the job goes on"
                 )
 
-    def _on_callback_late(self, host: Host) -> None:
-        if host.state in (READY, LOST):
-            return
-        host.lose(
-            f"the task on {host.name} runs but has not called back to {self._targets()[0]} after "
-            f"{CALLBACK_SECONDS:.0f} s; is the port open to the agents? (--callback-address, --callback-port)"
-        )
+    def _look_for_late(self) -> None:
+        """A task that runs, and has not called back in time, is lost."""
+        now = self._loop.time()
+        while self._running:
+            deadline, host = self._running[0]
+            if host.state not in (READY, LOST):
+                if now < deadline:
+                    self._loop.call_at(deadline, self._look_for_late)
+                    return
+                host.lose(
+                    f"the task on {host.name} runs but has not called back to {self._targets()[0]} after "
+                    f"{CALLBACK_SECONDS:.0f} s; is the port open to the agents? (--callback-address, --callback-port)"
+                )
+            self._running.popleft()
