@@ -33,7 +33,7 @@ from roujiamo.protocol.frames import (
     SIGNAL_NUMBERS,
     VERSION,
     WINDOW,
-    encode,
+    encode_pieces,
     pack_u32,
     unpack_u32,
 )
@@ -157,7 +157,7 @@ class Channel:
         self._receive_limit = receive_window
         self._receive_window = receive_window
         self._unreported = 0
-        self._out = []  # type: list[bytes]
+        self._out = []  # type: list[tuple[bytes, ...]]
 
     def receive_frame(self, frame_type: int, payload: bytes) -> "tuple[int, Any]":
         """Take one frame of this channel; return the event (frame type, value).
@@ -264,8 +264,10 @@ class Channel:
         if self.state != OPEN_STATE:
             return 0
         taken = min(len(data), self.sendable)
+        # What cannot change is not copied.
+        view = memoryview(data if isinstance(data, bytes) else bytes(data[:taken]))
         for start in range(0, taken, MAX_DATA):
-            self._put(frame_type, bytes(data[start : min(start + MAX_DATA, taken)]))
+            self._put(frame_type, view[start : min(start + MAX_DATA, taken)])
         self.sendable -= taken
         return taken
 
@@ -302,12 +304,17 @@ class Channel:
 
     def data_to_send(self) -> bytes:
         """Return all queued frames, and forget them."""
-        data = b"".join(self._out)
-        self._out.clear()
-        return data
+        return b"".join(b"".join(frame) for frame in self.frames_to_send())
 
-    def _put(self, frame_type: int, payload: bytes) -> None:
-        self._out.append(encode(frame_type, self.number, payload))
+    def frames_to_send(self) -> "list[tuple[bytes, ...]]":
+        """Return the queued frames, each as the pieces that it is to be written in, and forget them."""
+        frames = self._out
+        if frames:
+            self._out = []
+        return frames
+
+    def _put(self, frame_type: int, payload: "bytes | memoryview") -> None:
+        self._out.append(encode_pieces(frame_type, self.number, payload))
 
     def _require(self, role: str, state: str) -> None:
         if self.role != role or self.state != state:

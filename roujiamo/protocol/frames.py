@@ -68,6 +68,9 @@ MAX_DATA = 65_536
 # The window a channel starts with, in bytes. It bounds what one stopped reader can make the broker keep.
 INITIAL_WINDOW = 1 << 20
 
+# A payload of this size and more is not copied behind its header, nor anywhere else on its way to the socket.
+LARGE = 4096
+
 HEADER = Struct("!BII")
 _U32 = Struct("!I")
 _U64 = Struct("!Q")
@@ -114,6 +117,14 @@ def encode(frame_type: int, channel: int, payload: bytes = b"") -> bytes:
     return HEADER.pack(frame_type, channel, len(payload)) + payload
 
 
+def encode_pieces(frame_type: int, channel: int, payload: "bytes | memoryview") -> "tuple[bytes, ...]":
+    """Return one frame as the pieces that it is to be written in, without a copy of a large payload."""
+    size = len(payload)
+    if size < LARGE:
+        return (HEADER.pack(frame_type, channel, size) + payload,)
+    return HEADER.pack(frame_type, channel, size), payload  # type: ignore[return-value]
+
+
 def pack_u32(value: int) -> bytes:
     """Return the payload of a frame that carries one 32-bit number."""
     return _U32.pack(value)
@@ -138,6 +149,30 @@ def unpack_u64(payload: bytes) -> int:
     return int(_U64.unpack(payload)[0])
 
 
+def cut(data: memoryview, max_payload: int = MAX_PAYLOAD) -> "tuple[list[tuple[int, int, bytes]], int]":
+    """Return the whole frames that `data` begins with, as (type, channel, payload), and where what is left begins.
+
+    Raises ProtocolError at an unknown type or an oversized length.
+    """
+    frames = []
+    position = 0
+    size = len(data)
+    while size - position >= 9:
+        frame_type, channel, length = HEADER.unpack_from(data, position)
+        if frame_type not in NAMES:
+            raise ProtocolError("a frame of the unknown type %d" % frame_type)
+        if length > max_payload:
+            raise ProtocolError(
+                "a %s frame of %d bytes; %d are allowed" % (NAMES[frame_type], length, max_payload)
+            )
+        end = position + 9 + length
+        if end > size:
+            break
+        frames.append((frame_type, channel, bytes(data[position + 9 : end])))
+        position = end
+    return frames, position
+
+
 class Decoder:
     """Cuts a byte stream into frames.
 
@@ -157,37 +192,17 @@ class Decoder:
         buffer = self._buffer
         if not buffer:
             # Whole frames are cut out of what came; only what is left of it is copied.
-            frames, position = self._cut(data)
-            if position < len(data):
-                buffer += data[position:]
+            with memoryview(data) as view:
+                frames, position = cut(view, self._max_payload)
+                if position < len(view):
+                    buffer += view[position:]
             return frames
         buffer += data
-        frames, position = self._cut(buffer)
+        with memoryview(buffer) as view:
+            frames, position = cut(view, self._max_payload)
         if position:
             del buffer[:position]
         return frames
-
-    def _cut(self, data: "bytes | bytearray | memoryview") -> "tuple[list[tuple[int, int, bytes]], int]":
-        """Return the whole frames of `data`, and where what is left begins."""
-        frames = []
-        position = 0
-        size = len(data)
-        with memoryview(data) as view:
-            while size - position >= 9:
-                frame_type, channel, length = HEADER.unpack_from(view, position)
-                if frame_type not in NAMES:
-                    raise ProtocolError("a frame of the unknown type %d" % frame_type)
-                if length > self._max_payload:
-                    raise ProtocolError(
-                        "a %s frame of %d bytes; %d are allowed"
-                        % (NAMES[frame_type], length, self._max_payload)
-                    )
-                end = position + 9 + length
-                if end > size:
-                    break
-                frames.append((frame_type, channel, bytes(view[position + 9 : end])))
-                position = end
-        return frames, position
 
     @property
     def pending(self) -> int:

@@ -19,10 +19,11 @@ from roujiamo.errors import AuthenticationError, ProtocolError
 from roujiamo.protocol.frames import (
     ACK,
     HEADER,
+    LARGE,
     MAX_PAYLOAD,
     PING,
     PONG,
-    Decoder,
+    cut,
     encode,
     pack_u64,
     unpack_u64,
@@ -39,9 +40,6 @@ MAX_KEPT = 4 * MAX_UNACKNOWLEDGED
 # One frame may be larger than a batch should be, but no batch holds more than that one.
 MAX_BATCH_LENGTH = TAG_SIZE + MAX_BATCH + MAX_PAYLOAD + 64
 
-# A payload of this size and more is not copied behind its header.
-_LARGE = 4096
-
 _PONG = encode(PONG, 0)
 _LENGTH = Struct("!I")
 _NUMBER = Struct("!Q")
@@ -56,7 +54,6 @@ class Link:
 
     __slots__ = (
         "_buffer",
-        "_decoder",
         "_failure",
         "_out",
         "_out_bytes",
@@ -85,7 +82,6 @@ class Link:
         self._unacknowledged = []  # type: list[tuple[bytes, ...]]
         self._sent = 0
         self._unreported = 0
-        self._decoder = Decoder()
         self.received = 0
         self.unacknowledged = 0
         self._start_connection(send_key, receive_key)
@@ -101,17 +97,17 @@ class Link:
     def send_frame(self, frame_type: int, channel: int, *payload: bytes) -> None:
         """Queue one frame; its payload may come in pieces."""
         size = sum(map(len, payload))
-        if size < _LARGE:
-            self.send_encoded(encode(frame_type, channel, b"".join(payload)))
+        if size < LARGE:
+            self._out.append((encode(frame_type, channel, b"".join(payload)),))
         else:
             self._out.append((HEADER.pack(frame_type, channel, size), *payload))
-            self._out_bytes += HEADER.size + size
+        self._out_bytes += HEADER.size + size
 
-    def send_encoded(self, frames: bytes) -> None:
-        """Queue whole frames that are encoded already (what `Channel.data_to_send` returns)."""
-        if frames:
-            self._out.append((frames,))
-            self._out_bytes += len(frames)
+    def send_frames(self, frames: "list[tuple[bytes, ...]]") -> None:
+        """Queue frames that are encoded already (what `Channel.frames_to_send` returns)."""
+        for frame in frames:
+            self._out.append(frame)
+            self._out_bytes += sum(map(len, frame))
 
     def acknowledge(self) -> None:
         """Queue an ACK now, where the peer keeps something large that it need not keep any longer."""
@@ -125,7 +121,14 @@ class Link:
         return self._out_bytes
 
     def data_to_send(self) -> bytes:
-        """Return the sealed batches that may be written now. Call again after `receive_data`: an ACK frees more."""
+        """Return what `pieces_to_send` does, in one piece."""
+        return b"".join(self.pieces_to_send())
+
+    def pieces_to_send(self) -> "list[bytes]":
+        """Return the sealed batches that may be written now, in pieces: what was queued is not copied.
+
+        Call again after `receive_data`: an ACK frees more.
+        """
         sealed = []  # type: list[bytes]
         if self._replay:
             for batch in self._replay:
@@ -150,7 +153,7 @@ class Link:
                 self._out_bytes -= size
                 self._keep(tuple(pieces), sealed)
             del self._out[:taken]
-        return b"".join(sealed)
+        return sealed
 
     def _keep(self, batch: "tuple[bytes, ...]", sealed: "list[bytes]") -> None:
         """Seal a batch for the first time, and keep it until the peer has it."""
@@ -178,59 +181,73 @@ class Link:
         """
         if self._failure is not None:
             raise self._failure
-        buffer = self._buffer
-        buffer += data
         frames = []  # type: list[tuple[int, int, bytes]]
-        position = 0
-        size = len(buffer)
-        try:
-            while size - position >= 4:
-                length = int(_LENGTH.unpack_from(buffer, position)[0])
-                if not TAG_SIZE <= length <= MAX_BATCH_LENGTH:
-                    raise ProtocolError("a batch of %d bytes" % length)
-                end = position + 4 + length
-                if end > size:
-                    break
-                # Released whatever comes of it: a kept error would hold the views, and with them the buffer's size.
-                with memoryview(buffer) as view, view[position + 20 : end] as batch:
-                    frames.extend(self._open(bytes(view[position + 4 : position + 4 + TAG_SIZE]), batch))
-                position = end
-        except ProtocolError as error:
-            if not frames:
-                raise
-            self._failure = error
-        if position:
-            del buffer[:position]
+        # Released whatever comes of it: a kept error would hold the views, and with them the size of what they show.
+        with memoryview(data) as view:
+            try:
+                position = self._complete(view, frames) if self._buffer else 0
+                # Whole batches are opened where they are; only what is left is copied.
+                while len(view) - position >= 4:
+                    end = position + _batch_size(view, position)
+                    if end > len(view):
+                        break
+                    with view[position:end] as batch:
+                        self._open(batch, frames)
+                    position = end
+                if position < len(view):
+                    self._buffer += view[position:]
+            except ProtocolError as error:
+                if not frames:
+                    raise
+                self._failure = error
         return frames
 
-    def _open(self, tag: bytes, batch: memoryview) -> "list[tuple[int, int, bytes]]":
+    def _complete(self, view: memoryview, frames: "list[tuple[int, int, bytes]]") -> int:
+        """Add to the batch that has begun what it lacks, open it if that is all; return how much of `view` it took."""
+        buffer = self._buffer
+        taken = 0
+        if len(buffer) < 4:
+            taken = min(4 - len(buffer), len(view))
+            buffer += view[:taken]
+            if len(buffer) < 4:
+                return taken
+        size = _batch_size(buffer, 0)
+        more = min(size - len(buffer), len(view) - taken)
+        buffer += view[taken : taken + more]
+        if len(buffer) == size:
+            self._buffer = bytearray()
+            with memoryview(buffer) as batch:
+                self._open(batch, frames)
+        return taken + more
+
+    def _open(self, batch: memoryview, frames: "list[tuple[int, int, bytes]]") -> None:
+        """Check a whole batch, and add its frames but for those that are the link's own."""
         expected = self._receive_mac.copy()
         expected.update(_NUMBER.pack(self._received_number))
-        expected.update(batch)
-        genuine = hmac.compare_digest(expected.digest()[:TAG_SIZE], tag)
-        size = len(batch)
-        frames = self._decoder.receive_data(batch) if genuine else []
-        if not genuine:
-            raise AuthenticationError("a batch whose tag is wrong")
-        if self._decoder.pending:
+        with batch[4 : 4 + TAG_SIZE] as tag, batch[4 + TAG_SIZE :] as content:
+            expected.update(content)
+            if not hmac.compare_digest(expected.digest()[:TAG_SIZE], tag):
+                raise AuthenticationError("a batch whose tag is wrong")
+            size = len(content)
+            arrived, end = cut(content)
+        if end != size:
             raise ProtocolError("a batch that ends inside a frame")
         self._received_number += 1
         self.received += 1
         self._unreported += size
-        frames = [frame for frame in frames if not self._answer(*frame)]
+        frames += [frame for frame in arrived if frame[1] or not self._answer(frame[0], frame[2])]
         if self._unreported >= ACKNOWLEDGE_EVERY:
             self.acknowledge()
-        return frames
 
-    def _answer(self, frame_type: int, channel: int, payload: bytes) -> bool:
-        """Do what the link itself does with a frame; return whether it is nobody else's business."""
-        if channel == 0 and frame_type == ACK:
+    def _answer(self, frame_type: int, payload: bytes) -> bool:
+        """Do what the link itself does with a frame of channel 0; return whether it is nobody else's business."""
+        if frame_type == ACK:
             count = unpack_u64(payload)
             # An ACK in a batch that is sent again may have been overtaken by the handshake's count.
             if count >= self._sent - len(self._unacknowledged):
                 self._forget(count)
             return True
-        if channel == 0 and frame_type == PING:
+        if frame_type == PING:
             if self.unacknowledged > MAX_KEPT:
                 raise ProtocolError("a peer that acknowledges nothing of %d bytes" % self.unacknowledged)
             # One answer does for all that were asked before it goes.
@@ -256,6 +273,26 @@ class Link:
         """
         self._forget(peer_received)
         self._start_connection(send_key, receive_key)
-        self._decoder = Decoder()
         self._unreported = 0
         self._replay = list(self._unacknowledged)
+
+
+def _batch_size(data: "bytearray | memoryview", position: int) -> int:
+    """Return the size in bytes of the batch that begins there, with its length. Raises ProtocolError."""
+    length = int(_LENGTH.unpack_from(data, position)[0])
+    if not TAG_SIZE <= length <= MAX_BATCH_LENGTH:
+        raise ProtocolError("a batch of %d bytes" % length)
+    return 4 + length
+
+
+def drop_written(pieces: "list[bytes]", size: int) -> None:
+    """Take the first `size` bytes from `pieces`: they are written."""
+    count = 0
+    for piece in pieces:
+        if len(piece) > size:
+            break
+        size -= len(piece)
+        count += 1
+    del pieces[:count]
+    if size:
+        pieces[0] = memoryview(pieces[0])[size:]  # type: ignore[call-overload]

@@ -5,12 +5,12 @@ and may do what it likes: fill its pipes, ignore signals, fork away, close its e
 """
 
 import errno
+import fcntl
 import os
 import resource
 import selectors
 import signal
 import subprocess
-from collections import deque
 
 from roujiamo.errors import ProtocolError
 from roujiamo.protocol.channel import CLOSED, Channel
@@ -23,6 +23,7 @@ from roujiamo.protocol.frames import (
     SIGNAL_NAMES,
     SIGNAL_NUMBERS,
 )
+from roujiamo.protocol.link import drop_written
 from roujiamo.system import processes
 
 MYPY = False
@@ -52,6 +53,14 @@ ORPHAN_GRACE_SECONDS = 2.0
 KILL_PASSES = 20
 KILL_PASS_SECONDS = 0.1
 
+# fcntl(2): Python has the name since 3.10 only.
+F_SETPIPE_SZ = 1031
+# What a pipe may hold once its command has shown that it moves much, and what one read takes then: four frames. With a
+# pipe's usual 64 KiB, command and worker wait for each other at each frame.
+WIDE_PIPE = 256 << 10
+# What one write takes at most (sysconf(3), IOV_MAX).
+MAX_PIECES = 1024
+
 # The ones for the whole tree, as a shell that only passes its own end on leaves the rest running.
 _ENDING = (signal.SIGTERM, signal.SIGHUP)
 
@@ -76,7 +85,8 @@ class RemoteCommand:
         self._stdin = None  # type: int | None
         self._outputs = {}  # type: dict[int, Callable[[bytes], int]]
         self._watched = set()  # type: set[int]
-        self._waiting = deque()  # type: deque[memoryview]
+        self._wide = set()  # type: set[int]
+        self._waiting = []  # type: list[bytes]
 
     def start(self, command: bytes, environment: "Mapping[bytes, bytes]", sandbox: str) -> None:
         """Run `sh -c COMMAND`, as sshd does. Raises OSError where there can be no such process."""
@@ -105,7 +115,7 @@ class RemoteCommand:
             self._abandon()
         else:
             if event == DATA:
-                self._waiting.append(memoryview(value))
+                self._waiting.append(value)
                 self._write()
             elif event == EOF:
                 self._write()
@@ -153,11 +163,12 @@ class RemoteCommand:
     def _close(self, pipe: int) -> None:
         self._watch(pipe, False, 0, self._close)
         self._outputs.pop(pipe, None)
+        self._wide.discard(pipe)
         os.close(pipe)
 
     def _on_output(self, pipe: int) -> None:
         send = self._outputs.get(pipe)
-        room = min(MAX_DATA, self.channel.sendable)
+        room = min(WIDE_PIPE if pipe in self._wide else MAX_DATA, self.channel.sendable)
         if send is None or room == 0 or self._host.is_congested:
             self.update()
             return
@@ -166,6 +177,8 @@ class RemoteCommand:
         except BlockingIOError:
             return
         if data:
+            if len(data) == MAX_DATA:
+                self._widen(pipe)
             send(data)
         else:
             if send == self.channel.send_data:
@@ -182,14 +195,12 @@ class RemoteCommand:
         """Give the command its stdin, as far as it takes it now."""
         try:
             while self._waiting and self._stdin is not None:
-                data = self._waiting[0]
-                written = os.write(self._stdin, data)
+                written = os.writev(self._stdin, self._waiting[:MAX_PIECES])
                 self.channel.consume(written)
-                if written == len(data):
-                    self._waiting.popleft()
-                else:
-                    self._waiting[0] = data[written:]
+                drop_written(self._waiting, written)
         except BlockingIOError:
+            if self._stdin is not None:
+                self._widen(self._stdin)
             return
         except OSError:
             # The command reads no more; what still comes is taken and dropped, as sshd does.
@@ -199,6 +210,19 @@ class RemoteCommand:
             self._waiting.clear()
         elif self.channel.receive_eof:
             self._close_stdin()
+
+    def _widen(self, pipe: int) -> None:
+        """Let a pipe that has been full hold more from now on.
+
+        Not each pipe from its beginning: what a user's pipes may hold is bounded (pipe(7), pipe-user-pages-soft).
+        """
+        if pipe not in self._wide:
+            self._wide.add(pipe)
+            try:
+                fcntl.fcntl(pipe, F_SETPIPE_SZ, WIDE_PIPE)
+            except OSError:
+                # The user has no more; then it goes on as it was.
+                pass
 
     def _close_stdin(self) -> None:
         if self._stdin is not None:

@@ -16,7 +16,7 @@ import time
 
 from roujiamo.errors import AuthenticationError, ProtocolError
 from roujiamo.protocol import frames, handshake
-from roujiamo.protocol.link import Link
+from roujiamo.protocol.link import Link, drop_written
 from roujiamo.proxy.log import say
 from roujiamo.proxy.settings import Settings
 
@@ -35,6 +35,8 @@ CONGESTED_BYTES = 1 << 20
 
 # Between two tries to come back; the first is at once.
 RETRY_SECONDS = 0.25
+# What one call writes at most (sysconf(3), IOV_MAX).
+MAX_PIECES = 1024
 # For one try: a host that does not answer must not use up the grace.
 TRY_SECONDS = 2.0
 # The kernel's most (tcp(7), TCP_KEEPCNT).
@@ -52,7 +54,7 @@ class BrokerGone(Exception):
 class BrokerConnection:
     """Frames to and from the broker. `deliver(type, channel, payload)` is called for each frame that arrives.
 
-    Send with `send_frame` or `send_encoded`, then `flush`. Call `on_time` when `deadline` has come.
+    Send with `send_frame` or `send_frames`, then `flush`. Call `on_time` when `deadline` has come.
     """
 
     def __init__(
@@ -70,7 +72,11 @@ class BrokerConnection:
         self._address = connection.getpeername()
         self._link = Link(send_key, receive_key)
         self._deliver = deliver
-        self._outgoing = memoryview(b"")
+        # One buffer for all: a new one of this size would be the system's pages, each time.
+        self._received = memoryview(bytearray(RECEIVE_SIZE))
+        self._outgoing = []  # type: list[bytes]
+        self._outgoing_bytes = 0
+        self._events = selectors.EVENT_READ
         self._greeting = bytearray()
         self._initiator = None  # type: handshake.Initiator | None
         self._resume = b""
@@ -109,7 +115,7 @@ class BrokerConnection:
     @property
     def is_congested(self) -> bool:
         """Whether the broker takes less than the host has for it."""
-        return self._link.queued + len(self._outgoing) > CONGESTED_BYTES
+        return self._link.queued + self._outgoing_bytes > CONGESTED_BYTES
 
     @property
     def deadline(self) -> float:
@@ -122,9 +128,9 @@ class BrokerConnection:
         """Queue one frame."""
         self._link.send_frame(frame_type, channel, payload)
 
-    def send_encoded(self, encoded: bytes) -> None:
-        """Queue whole frames."""
-        self._link.send_encoded(encoded)
+    def send_frames(self, encoded: "list[tuple[bytes, ...]]") -> None:
+        """Queue frames that are encoded already, each as its pieces."""
+        self._link.send_frames(encoded)
 
     def flush(self) -> None:
         """Write what the connection takes now; the rest goes when it takes more."""
@@ -134,16 +140,19 @@ class BrokerConnection:
         try:
             while True:
                 if not self._outgoing:
-                    self._outgoing = memoryview(self._link.data_to_send())
+                    self._outgoing = self._link.pieces_to_send()
                     if not self._outgoing:
                         break
-                self._outgoing = self._outgoing[connection.send(self._outgoing) :]
+                    self._outgoing_bytes = sum(map(len, self._outgoing))
+                sent = connection.sendmsg(self._outgoing[:MAX_PIECES])
+                self._outgoing_bytes -= sent
+                drop_written(self._outgoing, sent)
         except BlockingIOError:
             pass
         except OSError as error:
             self._lose(_reason(error))
             return
-        self._watch(selectors.EVENT_WRITE if self._outgoing else 0)
+        self._watch(selectors.EVENT_READ | (selectors.EVENT_WRITE if self._outgoing else 0))
 
     def farewell(self, sentence: str, seconds: float) -> None:
         """Say GOODBYE, for which the loop may stop for some moments: it is over anyway."""
@@ -198,12 +207,10 @@ class BrokerConnection:
         probes = max(1, min(MAX_PROBES, int(self._settings.silence_seconds / seconds)))
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, probes)
 
-    def _watch(self, more: int = 0) -> None:
-        connection = self._socket
-        if connection is not None:
-            events = selectors.EVENT_READ | more
-            if self._selector.get_key(connection).events != events:
-                self._selector.modify(connection, events, self._on_ready)
+    def _watch(self, events: int) -> None:
+        if self._socket is not None and events != self._events:
+            self._events = events
+            self._selector.modify(self._socket, events, self._on_ready)
 
     def _on_ready(self, mask: int) -> None:
         if self.state == CONNECTED:
@@ -221,20 +228,21 @@ class BrokerConnection:
         if connection is None:
             return
         try:
-            data = connection.recv(RECEIVE_SIZE)
+            size = connection.recv_into(self._received)
         except (BlockingIOError, InterruptedError):
             return
         except OSError as error:
             self._lose(_reason(error))
             return
-        if not data:
+        if not size:
             self._lose("it closed the connection")
             return
         self._last_heard = time.monotonic()
+        data = self._received[:size]
         while self._take(data):
-            data = b""
+            data = self._received[:0]
 
-    def _take(self, data: bytes) -> bool:
+    def _take(self, data: memoryview) -> bool:
         """Deliver the frames that `data` completes; return whether there were any (an error may wait behind them)."""
         try:
             arrived = self._link.receive_data(data)
@@ -264,7 +272,8 @@ class BrokerConnection:
             self._selector.unregister(self._socket)
             self._socket.close()
             self._socket = None
-        self._outgoing = memoryview(b"")
+        self._outgoing = []
+        self._outgoing_bytes = 0
         self.state = AWAY
 
     def _try(self) -> None:
@@ -275,7 +284,8 @@ class BrokerConnection:
         self._socket = connection
         self.state = CONNECTING
         self._next_step_at = now + TRY_SECONDS
-        self._selector.register(connection, selectors.EVENT_WRITE, self._on_ready)
+        self._events = selectors.EVENT_WRITE
+        self._selector.register(connection, self._events, self._on_ready)
         if result not in (0, *_IN_PROGRESS):
             self._fail_try(now, result)
 
@@ -310,7 +320,7 @@ class BrokerConnection:
         except OSError:
             self._fail_try(time.monotonic())
             return
-        self._watch()
+        self._watch(selectors.EVENT_READ)
 
     def _receive_challenge(self) -> None:
         connection, initiator = self._socket, self._initiator

@@ -185,7 +185,7 @@ class Worker:
 
     def on_progress(self, command: RemoteCommand) -> None:
         """Send what the command's channel has to send, and forget the command when it is over."""
-        self.broker.send_encoded(command.channel.data_to_send())
+        self.broker.send_frames(command.channel.frames_to_send())
         command.update()
         if command.channel.state == CLOSED:
             self._commands.pop(command.channel.number, None)

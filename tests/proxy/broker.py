@@ -74,7 +74,7 @@ class Remote:
             self.stdin = self.stdin[self.channel.send_data(self.stdin) :]
         if not self.stdin and self.stdin_ends and self.channel.state == "open":
             self.channel.send_eof()
-        self._broker.link_send(self.channel.data_to_send())
+        self._broker.link_send(self.channel.frames_to_send())
 
     def write(self, data: bytes, end: bool = False) -> None:
         self.stdin += data
@@ -133,9 +133,9 @@ class Broker:
         self.until(lambda: remote.closed, seconds, f"the end of {command!r}")
         return remote
 
-    def link_send(self, encoded: bytes) -> None:
+    def link_send(self, encoded: list[tuple[bytes, ...]]) -> None:
         assert self.link is not None
-        self.link.send_encoded(encoded)
+        self.link.send_frames(encoded)
 
     def until(self, condition: Callable[[], object], seconds: float = 20, what: str = "") -> None:
         deadline = time.monotonic() + scaled(seconds)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import resource
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from roujiamo.protocol.frames import INITIAL_WINDOW
+from roujiamo.protocol.frames import INITIAL_WINDOW, MAX_DATA
+from roujiamo.proxy.command import WIDE_PIPE
 from roujiamo.system.processes import descendants, running_processes
 from tests.proxy.broker import Bench
 from tests.support import is_alive, until
@@ -215,6 +217,18 @@ def test_200_megabytes_go_through_with_flat_memory(host: Bench) -> None:
     host.broker.until(lambda: remote.closed, 120)
     assert remote.received == size
     assert _peak(host.worker()) - before < 32 << 20
+
+
+def test_the_pipes_of_a_command_that_moves_much_get_wide(host: Bench) -> None:
+    """Wide pipes spare waiting for each other; but what a user's pipes may hold is bounded, so most are left alone."""
+    # fcntl(2): F_GETPIPE_SZ
+    size = "import fcntl, sys; print(fcntl.fcntl({0}, 1032), file=sys.stderr)"
+    script = "import sys; sys.stdout.write('x' * 1000000); sys.stdout.flush(); " + size.format(1)
+    much, little = (host.broker.run(f'{sys.executable} -c "{each}"') for each in (script, size.format(1)))
+    assert (int(much.stderr), int(little.stderr)) == (WIDE_PIPE, MAX_DATA)
+    assert len(much.stdout) == 1_000_000
+    reader = f'sleep 0.2; head -c 500000 >/dev/null; {sys.executable} -c "{size.format(0)}"'
+    assert int(host.broker.run(reader, stdin=bytes(1_000_000)).stderr) == WIDE_PIPE
 
 
 def test_a_reader_that_stops_holds_only_its_own_command_back(host: Bench) -> None:
