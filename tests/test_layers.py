@@ -33,6 +33,7 @@ LAYERS = {
     "roujiamo.pymesos_driver": 2,
     # What a broker needs to know of the proxy it starts: the task's command text, and the parcel that follows it.
     "roujiamo.proxy.bootstrap": 2,
+    "roujiamo.proxy.carried": 2,
     "roujiamo.proxy.welcome": 2,
     # What would be asked of Mesos: the broker asks it, a dry run shows it.
     "roujiamo.broker.allocation": 2,
@@ -72,7 +73,7 @@ AGENT_SIDE = (
     "roujiamo.system.configuration_files",
 )
 # Parts of these packages that stay on the submitting side.
-SUBMITTING_SIDE = ("roujiamo.proxy.bootstrap", "roujiamo.proxy.welcome")
+SUBMITTING_SIDE = ("roujiamo.proxy.bootstrap", "roujiamo.proxy.carried")
 # Modules that came after 3.6, and typing, which costs more to load than all the rest and is only for the type checker.
 NOT_ON_AGENTS = {
     "contextvars",

@@ -136,7 +136,7 @@ def test_the_documents_are_in_the_package(wheel: Path, installed: Path, tmp_path
 
 def test_the_installed_package_needs_no_file_of_the_clone(installed: Path, tmp_path: Path) -> None:
     """Everything that is read at run time is in the wheel: here, the code that a task is sent."""
-    program = "import roujiamo, roujiamo.proxy.welcome as w; print(roujiamo.__file__); print(len(w.carried_modules()))"
+    program = "import roujiamo, roujiamo.proxy.carried as w; print(roujiamo.__file__); print(len(w.carried_modules()))"
     answer = run([installed / "python", "-c", program], env=environment(installed), cwd=tmp_path)
     assert answer.returncode == 0, answer.stderr
     where, count = answer.stdout.splitlines()

@@ -2,7 +2,7 @@
 
 Runs in the broker. Trusts nobody before the proof of `roujiamo.protocol.handshake`, and says nothing before a valid
 hello, so whoever has no secret of this session cannot even tell what listens here. A peer that has not proved itself
-costs a connection and at most 129 stored bytes, for at most HANDSHAKE_SECONDS, and only PENDING_LIMIT of them are kept:
+costs a connection and at most 133 stored bytes, for at most HANDSHAKE_SECONDS, and only PENDING_LIMIT of them are kept:
 the oldest makes room for the next, so idle intruders cannot keep a proxy out.
 """
 

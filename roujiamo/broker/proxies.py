@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Callable, Mapping
+from importlib.util import MAGIC_NUMBER
 
 from roujiamo.broker.callback import CallBackPort
 from roujiamo.broker.hosts import CONTACTED, LOST, READY, Host
@@ -17,7 +18,8 @@ from roujiamo.broker.moments import Moments
 from roujiamo.protocol import frames
 from roujiamo.protocol.handshake import FIRST_CONTACT, RESUME, Responder, identity
 from roujiamo.protocol.link import Link
-from roujiamo.proxy.welcome import build_welcome, carried_modules
+from roujiamo.proxy.carried import CarriedCode
+from roujiamo.proxy.welcome import build_welcome
 from roujiamo.session import timeline
 from roujiamo.session.network import parse_callback
 from roujiamo.session.request import SessionRequest
@@ -58,6 +60,7 @@ class Proxies:
         self._all_gone = asyncio.Event()
         self._by_identity: dict[tuple[int, bytes], Host] = {}
         self._unlocks_memory = unlocks_memory
+        self._code = CarriedCode()
         self._welcome = b""
         self._port = CallBackPort(
             find_secret=self._find_secret,
@@ -70,10 +73,11 @@ class Proxies:
     def prepare(self) -> None:
         """Make what all hosts are sent. Raises UsageError where the user's environment is too large for it.
 
-        Before anything is launched, and while the driver looks for the master: it takes some 10 ms.
+        Before anything is launched, and while the driver looks for the master: it takes some 30 ms.
         """
+        # Most hosts have the Python that is here.
+        self._code.of(MAGIC_NUMBER)
         self._welcome = build_welcome(
-            carried_modules(),
             self._request.environment,
             {
                 "reconnect_grace_seconds": self._request.reconnect_grace_seconds,
@@ -163,6 +167,9 @@ class Proxies:
             host.link = Link(responder.send_key, responder.receive_key)
             host.transport = transport
             self._connected.add(host)
+            code, digest = self._code.of(responder.python)
+            transport.write(responder.code_header(len(code), digest))
+            transport.write(code)
             host.send_frame(frames.WELCOME, 0, self._welcome, host.resume)
             host.flush()
             return True

@@ -29,7 +29,7 @@ CLOSE = 11  # empty, or fields as of OPEN_FAILURE
 
 # The connection between proxy and broker (channel 0).
 WELCOME = (
-    32  # zlib-compressed JSON: the proxy's code, environment, settings; then the resume credential, 32 bytes
+    32  # what `roujiamo.proxy.welcome` makes: environment, settings; then the resume credential, 32 bytes
 )
 PING = 33  # empty
 PONG = 34  # empty
@@ -61,7 +61,7 @@ NAMES = {
 
 # A command is one argument of `sh -c`: Linux refuses one above 128 KiB (execve(2), MAX_ARG_STRLEN).
 MAX_COMMAND = 131_071
-# The largest frame is a WELCOME (the code and the user's environment); Linux bounds an environment to 2 MiB by default.
+# The largest frame is a WELCOME (the user's environment); Linux bounds an environment to 2 MiB by default.
 MAX_PAYLOAD = 4 << 20
 # A pipe's capacity (pipe(7)): one read fills at most one frame.
 MAX_DATA = 65_536

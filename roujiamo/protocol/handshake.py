@@ -7,11 +7,18 @@ verify, so a port scan learns nothing.
     1  proxy  -> broker  HELLO      who, which kind of secret, what it has received so far, a nonce, a MAC
     2  broker -> proxy   CHALLENGE  what it has received so far, a nonce, a MAC over hello and challenge
     3  proxy  -> broker  PROOF      a MAC over both
+    4  broker -> proxy   CODE       only at first contact: u32 length, a MAC over hello, challenge and the SHA-256 of
+                                    what follows; then the proxy's code (`roujiamo.proxy.carried`)
 
 Every MAC is HMAC-SHA256 (RFC 2104, FIPS 180-4) under the 32-byte secret, each over a text of its own, so none can
 stand in for another. The keys of the connection are MACs over both nonces: a recording of it is of no use in another.
 The secret is either the task's first-contact token, good once, or the resume credential that came after it; with the
-latter the epoch must rise, so a recorded hello gets no answer either.
+latter the epoch must rise, so a recorded hello gets no answer either. The hello also says what bytecode its Python
+runs, which chooses the form of the code.
+
+The code's MAC is over its hash, not over itself: the code is the same for all hosts, so it is hashed once a session and
+not once a host. Who could put other code under that MAC would have found two texts of one SHA-256, or could forge the
+MAC of 32 bytes; HMAC itself rests on the same hash. Its key and both nonces are in it, so it fits one connection.
 """
 
 import hashlib
@@ -24,7 +31,7 @@ MYPY = False
 if MYPY:
     from collections.abc import Callable
 
-VERSION = 1
+VERSION = 2
 FIRST_CONTACT = 1
 RESUME = 2
 
@@ -32,13 +39,18 @@ SECRET_SIZE = 32
 NONCE_SIZE = 32
 MAC_SIZE = 32
 IDENTITY_SIZE = 16
+PYTHON_SIZE = 4
 
-_HELLO = Struct("!3sBB16sIQ32s")
+_HELLO = Struct("!3sBB16sIQ4s32s")
 _CHALLENGE = Struct("!32sQ")
+_CODE = Struct("!I32s")
 
 HELLO_SIZE = _HELLO.size + MAC_SIZE
 CHALLENGE_SIZE = _CHALLENGE.size + MAC_SIZE
 PROOF_SIZE = MAC_SIZE
+CODE_HEADER_SIZE = _CODE.size
+# What a proxy takes of code; it has some 100 kB.
+MAX_CODE = (1 << 20) - 1
 
 _MAGIC = b"RJM"
 
@@ -62,10 +74,21 @@ def identity(secret: bytes) -> bytes:
 class Initiator:
     """The proxy's side. Send `hello`, feed the challenge, send the proof; then the keys are there."""
 
-    def __init__(self, secret: bytes, kind: int, nonce: bytes, epoch: int = 0, received: int = 0) -> None:
-        """`nonce`: 32 fresh random bytes. `received`: how many of the peer's batches have arrived so far."""
+    def __init__(
+        self,
+        secret: bytes,
+        kind: int,
+        nonce: bytes,
+        epoch: int = 0,
+        received: int = 0,
+        python: bytes = bytes(PYTHON_SIZE),
+    ) -> None:
+        """`nonce`: 32 fresh random bytes. `received`: how many of the peer's batches have arrived so far.
+
+        `python`: what stands at the head of the bytecode that its Python runs (importlib.util.MAGIC_NUMBER).
+        """
         self._secret = secret
-        body = _HELLO.pack(_MAGIC, VERSION, kind, identity(secret), epoch, received, nonce)
+        body = _HELLO.pack(_MAGIC, VERSION, kind, identity(secret), epoch, received, python, nonce)
         self.hello = body + mac(secret, b"roujiamo hello", body)
         self.send_key = b""
         self.receive_key = b""
@@ -100,6 +123,7 @@ class Responder:
         "identity",
         "kind",
         "peer_received",
+        "python",
         "receive_key",
         "send_key",
     )
@@ -115,15 +139,16 @@ class Responder:
         self.identity = b""
         self.epoch = 0
         self.peer_received = 0
+        self.python = b""
         self.send_key = b""
         self.receive_key = b""
 
     def receive_hello(self, hello: bytes) -> None:
-        """Check the hello (97 bytes). Raises AuthenticationError; then nothing is to be answered."""
+        """Check the hello (101 bytes). Raises AuthenticationError; then nothing is to be answered."""
         if len(hello) != HELLO_SIZE:
             raise AuthenticationError("a hello of %d bytes" % len(hello))
         body = hello[: _HELLO.size]
-        magic, version, kind, who, epoch, received, _ = _HELLO.unpack(body)
+        magic, version, kind, who, epoch, received, python, _ = _HELLO.unpack(body)
         if magic != _MAGIC or version != VERSION:
             raise AuthenticationError("a peer that does not speak version %d of the call-back" % VERSION)
         secret = self._find_secret(kind, who, epoch)
@@ -137,6 +162,7 @@ class Responder:
         self.identity = who
         self.epoch = epoch
         self.peer_received = received
+        self.python = python
 
     def challenge(self, received: int) -> bytes:
         """Return the challenge (72 bytes). `received`: how many of the peer's batches have arrived so far."""
@@ -151,6 +177,11 @@ class Responder:
         ):
             raise AuthenticationError("a peer that repeated somebody's hello")
         self.receive_key, self.send_key = _keys(self._secret, self._hello, self._challenge)
+
+    def code_header(self, size: int, digest: bytes) -> bytes:
+        """Return what comes in front of the code, after the proof. `digest`: the SHA-256 of its `size` bytes."""
+        tag = mac(self._secret, b"roujiamo code", self._hello, self._challenge, digest)
+        return _CODE.pack(size, tag)
 
 
 def _keys(secret: bytes, hello: bytes, challenge: bytes) -> "tuple[bytes, bytes]":

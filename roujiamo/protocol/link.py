@@ -73,7 +73,7 @@ class Link:
     def __init__(self, send_key: bytes, receive_key: bytes) -> None:
         """`send_key`, `receive_key`: the keys that the handshake gave, 32 bytes each."""
         # Lists, which are empty most of the time: a deque has room for 64 even then, and a broker has 10,000 links.
-        # Whole frames wait, and whole batches are kept, as the pieces that they were given in: a WELCOME's code is the
+        # Whole frames wait, and whole batches are kept, as the pieces that they were given in: most of a WELCOME is the
         # same object for all hosts.
         self._out = []  # type: list[tuple[bytes, ...]]
         self._out_bytes = 0

@@ -22,6 +22,7 @@ from roujiamo.proxy.settings import Settings
 
 MYPY = False
 if MYPY:
+    import _socket
     from collections.abc import Callable
 
 CONNECTED = "connected"
@@ -60,14 +61,14 @@ class BrokerConnection:
     def __init__(
         self,
         selector: selectors.BaseSelector,
-        connection: socket.socket,
+        connection: "_socket.socket",
         send_key: bytes,
         receive_key: bytes,
         deliver: "Callable[[int, int, bytes], None]",
     ) -> None:
         """`connection`: the one that first contact made, with its keys."""
         self._selector = selector
-        self._socket = connection  # type: socket.socket | None
+        self._socket = connection  # type: _socket.socket | None
         self._family = connection.family
         self._address = connection.getpeername()
         self._link = Link(send_key, receive_key)
@@ -98,10 +99,6 @@ class BrokerConnection:
         self._settings = settings
         if self._socket is not None:
             self._have_probed(self._socket)
-
-    def receive_first(self, batch: bytes) -> "list[tuple[int, int, bytes]]":
-        """Feed the batch that first contact has read already; return its frames."""
-        return self._link.receive_data(batch)
 
     def acknowledge(self) -> None:
         """Have the broker forget what has arrived: the welcome is large, and kept for each host."""
@@ -189,12 +186,12 @@ class BrokerConnection:
         else:
             self._fail_try(now)
 
-    def _adopt(self, connection: socket.socket) -> None:
+    def _adopt(self, connection: "_socket.socket") -> None:
         connection.setblocking(False)
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._have_probed(connection)
 
-    def _have_probed(self, connection: socket.socket) -> None:
+    def _have_probed(self, connection: "_socket.socket") -> None:
         """Have the kernel look whether the other end is still there, often enough to come back within the grace.
 
         Where the broker's end alone is lost, its system answers a probe with a reset (tcp(7), SO_KEEPALIVE). Probes
@@ -258,7 +255,9 @@ class BrokerConnection:
         return bool(arrived)
 
     def _lose(self, reason: str) -> None:
-        """The connection is of no use any more: drop it, and come back within the grace."""
+        """The connection is of no use any more: drop it, and come back within the grace. Raises BrokerGone."""
+        if not self._resume:
+            raise BrokerGone("lost the broker at %s before its welcome: %s" % (self.peer, reason))
         now = time.monotonic()
         say("lost the broker at %s: %s; trying to come back" % (self.peer, reason))
         self._drop()
@@ -315,7 +314,7 @@ class BrokerConnection:
         self._greeting = bytearray()
         self.state = GREETING
         try:
-            # An empty connection takes these 97 bytes at once.
+            # An empty connection takes a hello at once.
             connection.send(self._initiator.hello)
         except OSError:
             self._fail_try(time.monotonic())

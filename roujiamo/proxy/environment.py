@@ -15,6 +15,7 @@ from roujiamo.protocol.fields import pack_fields
 
 MYPY = False
 if MYPY:
+    import _socket
     from collections.abc import Mapping
 
 # The task's own: what they say is over (the token) or said anew (the socket and its token).
@@ -86,7 +87,7 @@ def _account() -> "dict[bytes, bytes]":
     return {b"HOME": encoded(home), b"USER": user, b"LOGNAME": user, b"SHELL": encoded(shell)}
 
 
-def host_facts(connection: socket.socket, sandbox: str) -> bytes:
+def host_facts(connection: "_socket.socket", sandbox: str) -> bytes:
     """Return the READY frame's payload: names and values in turn."""
     address = str(connection.getsockname()[0])
     # An IPv4 peer of a socket that serves both families is written ::ffff:a.b.c.d.

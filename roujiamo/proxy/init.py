@@ -10,7 +10,6 @@ import os
 import signal
 import sys
 import time
-import traceback
 
 from roujiamo.proxy.ending import Session
 from roujiamo.proxy.log import say
@@ -18,7 +17,7 @@ from roujiamo.system import processes
 
 MYPY = False
 if MYPY:
-    import socket
+    import _socket
     from typing import NoReturn
 
 ENDING_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
@@ -31,9 +30,10 @@ WORKER_END_SECONDS = 1.0
 
 
 def main(
-    connection: "socket.socket", folder: str, send_key: bytes, receive_key: bytes, batch: bytes
+    connection: "_socket.socket", modules: "dict[str, str | bytes]", send_key: bytes, receive_key: bytes
 ) -> "NoReturn":
-    """Split into init and worker. `first_contact` calls this with the connection, its keys and the welcome's batch."""
+    """Split into init and worker. `importer` calls this with the connection, its keys and the code that came."""
+    folder = "%s/.roujiamo-%s" % (os.path.abspath(os.environ.get("MESOS_SANDBOX", "")), os.urandom(8).hex())
     session = Session(folder, os.urandom(8).hex() + "-", processes.become_subreaper())
     signal.pthread_sigmask(signal.SIG_BLOCK, WATCHED_SIGNALS)
     watch, keep_open = os.pipe()
@@ -50,7 +50,7 @@ def main(
         sys.exit(1)
     if worker_pid == 0:
         os.close(keep_open)
-        os._exit(_run_worker(connection, session, send_key, receive_key, batch, watch))
+        os._exit(_run_worker(connection, modules, session, send_key, receive_key, watch))
     os.close(watch)
     connection.close()
     status = _wait_for_worker(worker_pid)
@@ -58,7 +58,7 @@ def main(
     sys.exit(status)
 
 
-def _say_goodbye(connection: "socket.socket", send_key: bytes, receive_key: bytes, sentence: str) -> None:
+def _say_goodbye(connection: "_socket.socket", send_key: bytes, receive_key: bytes, sentence: str) -> None:
     """Tell the broker, where there will be no worker to do it."""
     from roujiamo.protocol.frames import GOODBYE
     from roujiamo.protocol.link import Link
@@ -74,19 +74,22 @@ def _say_goodbye(connection: "socket.socket", send_key: bytes, receive_key: byte
 
 
 def _run_worker(
-    connection: "socket.socket",
+    connection: "_socket.socket",
+    modules: "dict[str, str | bytes]",
     session: Session,
     send_key: bytes,
     receive_key: bytes,
-    batch: bytes,
     watch: int,
 ) -> int:
     try:
         # init needs none of this, and stays the smaller.
         from roujiamo.proxy import worker
 
-        return worker.main(connection, session, send_key, receive_key, batch, watch)
+        return worker.main(connection, modules, session, send_key, receive_key, watch)
     except Exception:  # noqa: BLE001  (the process's last frame: a fault of ours is told, and init cleans up)
+        # Here, because it takes 10 ms to load.
+        import traceback
+
         say("the worker failed, which is a fault in roujiamo:\n" + traceback.format_exc())
         return 1
 

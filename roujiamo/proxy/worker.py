@@ -9,16 +9,12 @@ over. Whatever the commands have left is init's to end; where init is gone, the 
 import errno
 import heapq
 import itertools
-import json
 import os
 import resource
 import selectors
-import shlex
 import signal
 import socket
-import sys
 import time
-import zlib
 
 from roujiamo.errors import ProtocolError
 from roujiamo.protocol import frames
@@ -31,10 +27,13 @@ from roujiamo.proxy.init import ENDING_SIGNALS, WATCHED_SIGNALS
 from roujiamo.proxy.log import say
 from roujiamo.proxy.relay import ShimListener
 from roujiamo.proxy.settings import Settings
+from roujiamo.proxy.shim_files import install_shim
+from roujiamo.proxy.welcome import Welcome
 from roujiamo.system import processes
 
 MYPY = False
 if MYPY:
+    import _socket
     from collections.abc import Callable
     from typing import NoReturn
 
@@ -49,23 +48,22 @@ _FAILURE = 255
 
 
 def main(
-    connection: socket.socket,
+    connection: "_socket.socket",
+    modules: "dict[str, str | bytes]",
     session: Session,
     send_key: bytes,
     receive_key: bytes,
-    batch: bytes,
     watch: int,
 ) -> int:
-    """Work until the session ends; return the exit status. `watch`: a pipe that closes when init ends."""
+    """Work until the session ends; return the exit status.
+
+    `modules`: the code that came, the shim's with it. `watch`: a pipe that closes when init ends.
+    """
     # Orphans come here, not to init: so that they are found when it is init that has been killed.
     session.has_subreaper = processes.become_subreaper()
     worker = Worker(connection, session, send_key, receive_key, watch)
     try:
-        try:
-            worker.start(batch)
-        except OSError as error:
-            what = "%s: %s" % (error.filename, error.strerror) if error.filename else error.strerror
-            raise SessionEnded("cannot set the host up: %s" % what, 1, farewell=True) from error
+        worker.install(modules)
         worker.run()
     except SessionEnded as end:
         say(str(end))
@@ -93,7 +91,7 @@ class Worker:
     """The loop and what it holds: the broker, the commands by channel and by pid, the timers."""
 
     def __init__(
-        self, connection: socket.socket, session: Session, send_key: bytes, receive_key: bytes, watch: int
+        self, connection: "_socket.socket", session: Session, send_key: bytes, receive_key: bytes, watch: int
     ) -> None:
         self.selector = selectors.DefaultSelector()  # type: selectors.BaseSelector
         self.broker = BrokerConnection(self.selector, connection, send_key, receive_key, self._on_frame)
@@ -112,34 +110,34 @@ class Worker:
         self.selector.register(self._wake_up, selectors.EVENT_READ, self._on_signal)
         self._shims = ShimListener(self)
 
-    def start(self, batch: bytes) -> None:
-        """Take the welcome that first contact has read, and tell the broker that the host is ready."""
-        (frame_type, _, payload), *more = self.broker.receive_first(batch)
-        if frame_type != frames.WELCOME:
-            raise SessionEnded("the broker sent no welcome", 1)
-        # The credential stands behind the compressed text, which is the same for all hosts.
-        unpacker = zlib.decompressobj()
-        welcome = json.loads(unpacker.decompress(payload).decode())
-        self.settings = Settings(welcome["settings"])
+    def install(self, modules: "dict[str, str | bytes]") -> None:
+        """Put the shim where commands find it. Raises SessionEnded."""
+        try:
+            install_shim(self._session.folder, modules)
+        except OSError as error:
+            what = "%s: %s" % (error.filename, error.strerror) if error.filename else error.strerror
+            raise SessionEnded("cannot set the host up: %s" % what, 1, farewell=True) from error
+
+    def _on_welcome(self, payload: bytes) -> None:
+        """Take what the session wants, and tell the broker that the host is ready."""
+        welcome = Welcome(payload)
+        self.settings = Settings(welcome.settings)
         if self.settings.unlocks_memory:
             _unlock_memory()
-        self.broker.configure(unpacker.unused_data, self.settings)
+        self.broker.configure(welcome.resume, self.settings)
         self._environment = environment.command_environment(
             environment.task_environment(),
-            welcome["environment"],
-            welcome["prefix"],
+            welcome.environment,
+            welcome.prefix,
             self._session.folder,
             self._shims.name,
             self._shims.token,
         )
-        _install_shim(self._session.folder)
         _raise_limit()
         facts = environment.host_facts(self._connection, self._sandbox)
         self.broker.send_frame(frames.READY, 0, facts)
         self.broker.acknowledge()
         say("ready for the broker at %s" % self.broker.peer)
-        for frame in more:
-            self._on_frame(*frame)
 
     def run(self) -> "NoReturn":
         """Work until SessionEnded is raised."""
@@ -200,7 +198,9 @@ class Worker:
 
     def _on_frame(self, frame_type: int, channel: int, payload: bytes) -> None:
         if channel == 0:
-            if frame_type == frames.GOODBYE:
+            if frame_type == frames.WELCOME:
+                self._on_welcome(payload)
+            elif frame_type == frames.GOODBYE:
                 sentence = payload[:200].decode("utf-8", "replace")
                 raise SessionEnded("the broker ends the session: %s" % sentence, 0)
         elif channel % 2 == 0:
@@ -266,19 +266,6 @@ def _watch_signals() -> socket.socket:
         signal.signal(number, lambda number, frame: None)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, WATCHED_SIGNALS)
     return wake_up
-
-
-def _install_shim(folder: str) -> None:
-    """Put a roujiamo-rsh into the folder that comes first on the commands' PATH."""
-    program = os.path.join(folder, "roujiamo", "shim", "__main__.py")
-    if not os.path.exists(program):
-        return
-    os.makedirs(os.path.join(folder, "bin"), mode=0o700, exist_ok=True)
-    path = os.path.join(folder, "bin", "roujiamo-rsh")
-    with open(path, "w") as file:
-        python = shlex.quote(sys.executable or "python3")
-        file.write('#!/bin/sh\nexec %s -I -S %s "$@"\n' % (python, shlex.quote(program)))
-    os.chmod(path, 0o700)
 
 
 def _raise_limit() -> None:

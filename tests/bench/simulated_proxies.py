@@ -19,11 +19,12 @@ import struct
 import sys
 import time
 from collections import deque
+from importlib.util import MAGIC_NUMBER
 
 from roujiamo.protocol import frames
 from roujiamo.protocol.channel import OPENER, Channel
 from roujiamo.protocol.fields import pack_fields
-from roujiamo.protocol.handshake import CHALLENGE_SIZE, FIRST_CONTACT, Initiator
+from roujiamo.protocol.handshake import CHALLENGE_SIZE, CODE_HEADER_SIZE, FIRST_CONTACT, Initiator
 
 # Connections on their way at once, and shims: as many as Open MPI starts (plm_rsh_num_concurrent).
 CALLING = 512
@@ -36,11 +37,14 @@ _FACTS = pack_fields(b"address", b"10.0.0.1", b"python", b"3.11", b"user", b"roo
 class Proxy:
     """One connection, from HELLO on."""
 
-    __slots__ = ("_buffer", "_initiator", "_key", "_name", "_sent", "is_ready", "socket")
+    __slots__ = ("_buffer", "_has_code", "_initiator", "_key", "_name", "_sent", "is_ready", "socket")
 
     def __init__(self, name: str, token: bytes) -> None:
         # Made before the clock runs: it is the broker that is measured.
-        self._initiator: Initiator | None = Initiator(token, FIRST_CONTACT, os.urandom(32))
+        self._initiator: Initiator | None = Initiator(
+            token, FIRST_CONTACT, os.urandom(32), python=MAGIC_NUMBER
+        )
+        self._has_code = False
         self._name = name
         self._buffer = b""
         self._key = b""
@@ -69,6 +73,14 @@ class Proxy:
             self._buffer = self._buffer[CHALLENGE_SIZE:]
             self._key = self._initiator.send_key
             self._initiator = None
+        if not self._has_code:
+            if len(self._buffer) < CODE_HEADER_SIZE:
+                return
+            end = CODE_HEADER_SIZE + _LENGTH.unpack_from(self._buffer)[0]
+            if len(self._buffer) < end:
+                return
+            self._buffer = self._buffer[end:]
+            self._has_code = True
         while len(self._buffer) >= 4:
             end = 4 + _LENGTH.unpack_from(self._buffer)[0]
             if len(self._buffer) < end:

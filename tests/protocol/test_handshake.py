@@ -1,5 +1,7 @@
 """The call-back handshake, two sides back to back; and everybody who should not get in."""
 
+import hashlib
+
 import pytest
 
 from roujiamo.errors import AuthenticationError
@@ -32,7 +34,7 @@ def test_sizes_are_the_ones_both_sides_read() -> None:
     proxy, broker = Initiator(SECRET, FIRST_CONTACT, b"A" * 32), responder(SECRET)
     broker.receive_hello(proxy.hello)
     challenge = broker.challenge(0)
-    assert (len(proxy.hello), len(challenge), len(proxy.receive_challenge(challenge))) == (97, 72, 32)
+    assert (len(proxy.hello), len(challenge), len(proxy.receive_challenge(challenge))) == (101, 72, 32)
 
 
 def test_an_unknown_or_wrong_secret_gets_no_challenge() -> None:
@@ -90,3 +92,21 @@ def test_the_brokers_silence_is_its_callers_choice_of_secrets() -> None:
     with pytest.raises(AuthenticationError):
         Responder(find, b"B" * 32).receive_hello(Initiator(SECRET, RESUME, b"A" * 32, epoch=9).hello)
     assert asked == [(RESUME, handshake.identity(SECRET), 9)]
+
+
+def test_the_code_is_proved_with_what_the_connection_alone_knows() -> None:
+    """A proxy runs what it gets: the MAC is over the code's hash, and fits no other code and no other connection."""
+    digest = hashlib.sha256(b"the code").digest()
+    headers = []
+    for nonce in (b"A" * 32, b"B" * 32):
+        proxy, broker = Initiator(SECRET, FIRST_CONTACT, nonce, python=b"3495"), responder(SECRET)
+        broker.receive_hello(proxy.hello)
+        challenge = broker.challenge(0)
+        broker.receive_proof(proxy.receive_challenge(challenge))
+        assert broker.python == b"3495"
+        headers.append(broker.code_header(8, digest))
+        assert headers[-1] != broker.code_header(8, hashlib.sha256(b"other").digest())
+        tag = handshake.mac(SECRET, b"roujiamo code", proxy.hello, challenge, digest)
+        assert headers[-1] == (8).to_bytes(4, "big") + tag
+        assert len(headers[-1]) == handshake.CODE_HEADER_SIZE
+    assert headers[0] != headers[1]

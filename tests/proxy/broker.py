@@ -6,7 +6,6 @@ Imported by the test process only. One thread: it works while a test waits in `u
 from __future__ import annotations
 
 import contextlib
-import functools
 import os
 import selectors
 import socket
@@ -21,10 +20,11 @@ from roujiamo.protocol.channel import CLOSED, OPENER, Channel
 from roujiamo.protocol.fields import unpack_fields
 from roujiamo.protocol.link import Link
 from roujiamo.proxy.bootstrap import bootstrap_command
-from roujiamo.proxy.welcome import build_welcome, carried_modules
+from roujiamo.proxy.carried import CarriedCode
+from roujiamo.proxy.welcome import build_welcome
 from tests.support import is_alive, scaled
 
-modules = functools.cache(carried_modules)
+CODE = CarriedCode()
 
 
 class Remote:
@@ -96,7 +96,7 @@ class Broker:
     def __init__(self, settings: Mapping[str, object], environment: Mapping[str, str]) -> None:
         self.token = os.urandom(32)
         self.resume = os.urandom(32)
-        self.welcome = build_welcome(modules(), environment, settings) + self.resume
+        self.welcome = build_welcome(environment, settings) + self.resume
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.listener.setblocking(False)
         self.connection: socket.socket | None = None
@@ -221,6 +221,7 @@ class Broker:
         self.contacts += 1
         if responder.kind == handshake.FIRST_CONTACT:
             self.token_used = True
+            connection.sendall(self.code(responder))
             self.link = Link(responder.send_key, responder.receive_key)
             self.link.send_frame(frames.WELCOME, 0, self.welcome)
         else:
@@ -228,6 +229,11 @@ class Broker:
             self.resumes += 1
             self.link.resume(responder.send_key, responder.receive_key, responder.peer_received)
         connection.setblocking(False)
+
+    def code(self, responder: handshake.Responder) -> bytes:
+        """What follows the proof of a first contact."""
+        code, digest = CODE.of(responder.python)
+        return responder.code_header(len(code), digest) + code
 
     def _find_secret(self, kind: int, identity: bytes, epoch: int) -> bytes | None:
         first = kind == handshake.FIRST_CONTACT and not self.token_used

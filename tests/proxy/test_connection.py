@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
+import marshal
 import os
 import random
 import signal
 import socket
 import struct
 import threading
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from roujiamo.protocol import frames
+from roujiamo.protocol.handshake import HELLO_SIZE, Responder
 from tests.proxy.broker import Bench, Broker, Task
 from tests.support import is_alive, requires_python36, until
 
@@ -153,7 +157,7 @@ def test_addresses_are_tried_in_turn(tmp_path: Path, python: str) -> None:
     def answer_nonsense() -> None:
         connection, _ = stranger.accept()
         with connection:
-            connection.recv(97)
+            connection.recv(HELLO_SIZE)
             connection.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n" + bytes(60))
 
     thread = threading.Thread(target=answer_nonsense)
@@ -218,21 +222,33 @@ def test_a_wrong_token_gets_nothing(tmp_path: Path, python: str) -> None:
 
 
 class Impostor(Broker):
-    """Knows the token, and yet seals with other keys: somebody who took over the connection."""
+    """Has code of its own, and makes its header with another secret or of another code: it took over the connection."""
 
-    def _accept(self) -> None:
-        super()._accept()
-        if self.link is not None and self.contacts == 1:
-            self.link._start_connection(os.urandom(32), os.urandom(32))
+    def __init__(self, change: str) -> None:
+        super().__init__({}, {})
+        self._change = change
+
+    def code(self, responder: Responder) -> bytes:
+        code = zlib.compress(marshal.dumps({"": "open('ran', 'w'); start = print"}, 2))
+        digest = hashlib.sha256(code).digest()
+        if self._change == "code":
+            digest = hashlib.sha256(super().code(responder)).digest()
+        header = responder.code_header(len(code), digest)
+        return (header[:-1] + bytes([header[-1] ^ 1]) if self._change == "tag" else header) + code
 
 
-def test_a_first_batch_with_a_wrong_tag_runs_no_code(tmp_path: Path, python: str) -> None:
-    """The code that comes is the one thing that must be genuine."""
-    broker = Impostor({}, {})
+@pytest.mark.parametrize("change", ["tag", "code", ""])
+def test_code_that_is_not_genuine_is_not_run(tmp_path: Path, python: str, change: str) -> None:
+    """It is the one thing that must be genuine; what is, is run as it comes."""
+    broker = Impostor(change)
     task = _first_contact(tmp_path, python, broker.address, broker.token)
+    ran = task.sandbox / "ran"
     try:
-        broker.until(lambda: broker.contacts == 1 and broker.connection is None, what="the refusal")
-        assert not list(task.sandbox.glob(".roujiamo-*"))
+        if change:
+            broker.until(lambda: broker.contacts == 1 and broker.connection is None, what="the refusal")
+            assert not list(task.sandbox.iterdir())
+        else:
+            broker.until(ran.exists, what="the code's run")
     finally:
         broker.close()
         task.close()

@@ -1,0 +1,151 @@
+"""The proxy's own code on its way to the agents: which modules they need, and in which form each agent gets them.
+
+Made by the broker, once a session for each form; `first_contact` unpacks it, `importer` makes modules of it. Nothing of
+roujiamo needs to be installed on the agents, and all hosts of a session run the same version. Reads the package's own
+files; trusts them.
+
+    zlib(marshal({name: module, ...}))
+
+A package's own module is called NAME.__init__, and the nameless one is the importer, to be executed as it is.
+
+An agent whose Python has the bytecode of this one (its hello says so) gets each module as that, in bytes: to compile
+the texts would take it 50 ms of CPU, most of its start. Any other gets texts.
+"""
+
+import functools
+import hashlib
+import importlib.util
+import marshal
+import sys
+import zlib
+from collections.abc import Mapping
+from importlib import resources
+from types import CodeType
+
+from roujiamo.protocol.handshake import MAX_CODE
+
+# All that runs on an agent, and what that imports: (folder, modules; all of the folder's where none are named).
+_CARRIED = (
+    ("", ("__init__", "errors")),
+    ("protocol", ()),
+    ("proxy", ()),
+    ("shim", ()),
+    ("system", ("__init__", "processes")),
+)
+# These run on the submitting side, or have done their work when the code comes. A shim in a task has a session, and
+# elects none.
+_LEFT_OUT = (
+    "roujiamo.proxy.bootstrap",
+    "roujiamo.proxy.carried",
+    "roujiamo.proxy.first_contact",
+    "roujiamo.shim.election",
+)
+_IMPORTER = "roujiamo.proxy.importer"
+# Python is started on this file, and compiles it in either case.
+_ALWAYS_TEXT = ("roujiamo.shim.__main__",)
+
+# The flags of a code object that is a function's (inspect.CO_OPTIMIZED | CO_NEWLOCALS), and, from Python 3.13 on, of
+# one with a docstring (CO_HAS_DOCSTRING). Before, a function's first constant is its docstring or None.
+_FUNCTION = 3
+_DOCSTRING = 0x4000000 if sys.version_info >= (3, 13) else 0
+# A location without columns, and none at all (cpython/InternalDocs/code_objects.md, "Location table").
+_LINE_ONLY = 13
+_NOWHERE = 15
+
+
+def carried_modules() -> "dict[str, str]":
+    """Return the text of each module that the agents need, by dotted name (a package's is called NAME.__init__)."""
+    modules = {}
+    for folder, names in _CARRIED:
+        package = ("roujiamo.%s" % folder).rstrip(".")
+        for file in resources.files("roujiamo").joinpath(folder).iterdir():
+            module, dot, extension = file.name.rpartition(".")
+            name = package + "." + module
+            if dot + extension == ".py" and (not names or module in names) and name not in _LEFT_OUT:
+                modules[name] = file.read_text(encoding="utf-8")
+    return modules
+
+
+class CarriedCode:
+    """The code in each form that was asked for, made when it first is."""
+
+    def __init__(self) -> None:
+        self._texts = functools.cache(lambda: _packed(_as_texts(carried_modules())))
+        self._bytecode = functools.cache(lambda: _packed(_as_bytecode(carried_modules())))
+
+    def of(self, python: bytes) -> "tuple[bytes, bytes]":
+        """Return the code, and the SHA-256 of it, for an agent whose Python has that magic number.
+
+        To make it takes some 30 ms once.
+        """
+        return self._bytecode() if python == importlib.util.MAGIC_NUMBER else self._texts()
+
+
+def _packed(content: "Mapping[str, str | bytes | CodeType]") -> "tuple[bytes, bytes]":
+    # What any Python 3 can read; nearly all bytecode is only bytes in here.
+    code = zlib.compress(marshal.dumps(dict(content), 2))
+    if len(code) > MAX_CODE:
+        raise AssertionError("the proxy's code has become too large: %d bytes" % len(code))
+    return code, hashlib.sha256(code).digest()
+
+
+def _as_texts(modules: "Mapping[str, str]") -> "dict[str, str | bytes | CodeType]":
+    return {"": modules[_IMPORTER], **modules}
+
+
+def _as_bytecode(modules: "Mapping[str, str]") -> "dict[str, str | bytes | CodeType]":
+    content = {"": _bytecode(_IMPORTER, modules[_IMPORTER])}  # type: dict[str, str | bytes | CodeType]
+    for name, text in modules.items():
+        content[name] = text if name in _ALWAYS_TEXT else marshal.dumps(_bytecode(name, text))
+    return content
+
+
+def _bytecode(name: str, text: str) -> CodeType:
+    """Return a module's code: what Python keeps beside it, if it can be had, since that takes no compiling."""
+    path = name.replace(".", "/") + ".py"
+    spec = importlib.util.find_spec(name[: -len(".__init__")] if name.endswith(".__init__") else name)
+    get_code = getattr(spec and spec.loader, "get_code", None)
+    code = get_code(spec.name) if spec is not None and get_code is not None else None
+    if not isinstance(code, CodeType):
+        code = compile(text, path, "exec", dont_inherit=True)
+    return _lightened(code, path)
+
+
+def _lightened(code: CodeType, path: str) -> CodeType:
+    """Return the same code without docstrings and columns: 75 instead of 118 kB for each host. Lines stay."""
+    constants = [_lightened(each, path) if isinstance(each, CodeType) else each for each in code.co_consts]
+    is_function = code.co_flags & (_FUNCTION | _DOCSTRING) == _FUNCTION | _DOCSTRING
+    if is_function and not code.co_name.startswith("<") and constants and isinstance(constants[0], str):
+        constants[0] = None
+    changes = {"co_consts": tuple(constants), "co_filename": path}  # type: dict[str, object]
+    if sys.version_info >= (3, 11):
+        changes["co_linetable"] = _without_columns(code)
+    return code.replace(**changes)  # type: ignore[arg-type]
+
+
+def _without_columns(code: CodeType) -> bytes:
+    """Return the location table (Python 3.11 and later) with the lines alone."""
+    table = bytearray()
+    last = code.co_firstlineno
+    for start, end, line in code.co_lines():
+        # In code units of two bytes, eight of them to an entry at most.
+        units = (end - start) // 2
+        while units:
+            taken = min(8, units)
+            units -= taken
+            kind = _NOWHERE if line is None else _LINE_ONLY
+            table.append(0x80 | kind << 3 | taken - 1)
+            if line is not None:
+                table += _signed_varint(line - last)
+                last = line
+    return bytes(table)
+
+
+def _signed_varint(value: int) -> bytes:
+    rest = -value << 1 | 1 if value < 0 else value << 1
+    encoded = bytearray()
+    while rest > 63:
+        encoded.append(64 | rest & 63)
+        rest >>= 6
+    encoded.append(rest)
+    return bytes(encoded)
