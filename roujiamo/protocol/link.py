@@ -11,8 +11,6 @@ A truncated tag of 128 bits is RFC 2104 section 5's. A connection's numbers star
 that both sides exchange in the handshake and in ACK frames go on over all connections of the session.
 """
 
-import hashlib
-import hmac
 from _struct import Struct
 
 from roujiamo.errors import AuthenticationError, ProtocolError
@@ -28,6 +26,7 @@ from roujiamo.protocol.frames import (
     pack_u64,
     unpack_u64,
 )
+from roujiamo.protocol.hashing import is_same, keyed_hash
 
 TAG_SIZE = 16
 # HMAC has a fixed cost; at 64 KiB and more it is the bytes that count.
@@ -87,8 +86,8 @@ class Link:
         self._start_connection(send_key, receive_key)
 
     def _start_connection(self, send_key: bytes, receive_key: bytes) -> None:
-        self._send_mac = hmac.new(send_key, None, hashlib.sha256)
-        self._receive_mac = hmac.new(receive_key, None, hashlib.sha256)
+        self._send_mac = keyed_hash(send_key)
+        self._receive_mac = keyed_hash(receive_key)
         self._sent_number = 0
         self._received_number = 0
         self._buffer = bytearray()
@@ -226,7 +225,7 @@ class Link:
         expected.update(_NUMBER.pack(self._received_number))
         with batch[4 : 4 + TAG_SIZE] as tag, batch[4 + TAG_SIZE :] as content:
             expected.update(content)
-            if not hmac.compare_digest(expected.digest()[:TAG_SIZE], tag):
+            if not is_same(expected.digest()[:TAG_SIZE], tag):
                 raise AuthenticationError("a batch whose tag is wrong")
             size = len(content)
             arrived, end = cut(content)

@@ -8,9 +8,6 @@ import errno
 import fcntl
 import os
 import resource
-import selectors
-import signal
-import subprocess
 
 from roujiamo.errors import ProtocolError
 from roujiamo.protocol.channel import CLOSED, Channel
@@ -24,17 +21,21 @@ from roujiamo.protocol.frames import (
     SIGNAL_NUMBERS,
 )
 from roujiamo.protocol.link import drop_written
+from roujiamo.proxy.selector import READ, WRITE, Selector
 from roujiamo.system import processes
 
 MYPY = False
 if MYPY:
+    # The C module has no type stub.
+    import signal as _signal
+    import subprocess
     from collections.abc import Callable, Mapping
     from typing import Protocol
 
     class Host(Protocol):
         """What a command needs of the worker."""
 
-        selector: selectors.BaseSelector
+        selector: Selector
 
         @property
         def is_congested(self) -> bool:
@@ -45,6 +46,9 @@ if MYPY:
 
         def on_progress(self, command: "RemoteCommand") -> None:
             """Send what the command's channel has to send, and forget the command when it is over."""
+else:
+    # `signal` makes enums of the numbers, which takes 5 ms.
+    import _signal
 
 
 # For whoever has lost its shim: nobody waits for a last word of it.
@@ -62,7 +66,7 @@ WIDE_PIPE = 256 << 10
 MAX_PIECES = 1024
 
 # The ones for the whole tree, as a shell that only passes its own end on leaves the rest running.
-_ENDING = (signal.SIGTERM, signal.SIGHUP)
+_ENDING = (_signal.SIGTERM, _signal.SIGHUP)
 
 # The limit that commands are to have: the worker raises its own.
 _DESCRIPTORS = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -147,9 +151,9 @@ class RemoteCommand:
         """Watch those pipes that something can be done with now."""
         may_read = self.channel.sendable > 0 and not self._host.is_congested
         for pipe in list(self._outputs):
-            self._watch(pipe, may_read, selectors.EVENT_READ, self._on_output)
+            self._watch(pipe, may_read, READ, self._on_output)
         if self._stdin is not None:
-            self._watch(self._stdin, bool(self._waiting), selectors.EVENT_WRITE, self._on_input)
+            self._watch(self._stdin, bool(self._waiting), WRITE, self._on_input)
 
     def _watch(self, pipe: int, wanted: bool, events: int, action: "Callable[[int], None]") -> None:
         # Unregistered, not only muted: epoll reports the other end's close whether asked or not.
@@ -239,7 +243,7 @@ class RemoteCommand:
     def _signal(self, number: int) -> None:
         if number in _ENDING:
             self._end_tree(number, self._kill_grace_seconds)
-        elif number == signal.SIGKILL:
+        elif number == _signal.SIGKILL:
             self._end_tree(number, 0.0)
         elif not self.is_reaped:
             try:
@@ -254,7 +258,7 @@ class RemoteCommand:
         self._close_stdin()
         self._waiting.clear()
         if not self.is_reaped:
-            self._end_tree(signal.SIGTERM, ORPHAN_GRACE_SECONDS)
+            self._end_tree(_signal.SIGTERM, ORPHAN_GRACE_SECONDS)
 
     def _end_tree(self, number: int, grace_seconds: float) -> None:
         tree = self._tree
@@ -262,7 +266,7 @@ class RemoteCommand:
             self._host.after(grace_seconds, lambda: self._kill(tree, KILL_PASSES))
 
     def _kill(self, tree: processes.Tree, passes: int) -> None:
-        if passes and tree.signal(signal.SIGKILL):
+        if passes and tree.signal(_signal.SIGKILL):
             self._host.after(KILL_PASS_SECONDS, lambda: self._kill(tree, passes - 1))
 
 
@@ -296,11 +300,13 @@ def _close_all(descriptors: "list[int]") -> None:
 def _spawn(
     command: bytes, environment: "Mapping[bytes, bytes]", sandbox: str, pipes: "list[int]"
 ) -> "subprocess.Popen[bytes]":
+    import subprocess
+
     worker = os.getpid()
 
     def prepare() -> None:
         # Where init and worker are killed at once, nobody else could end it.
-        processes.signal_at_parents_end(signal.SIGTERM, worker)
+        processes.signal_at_parents_end(_signal.SIGTERM, worker)
         resource.setrlimit(resource.RLIMIT_NOFILE, _DESCRIPTORS)
 
     return subprocess.Popen(

@@ -8,21 +8,21 @@ tags.
     CONNECTING --refused--> BrokerGone           (nobody listens any more: the broker has ended)
 """
 
+import _socket
 import errno
 import os
-import selectors
-import socket
+import select
 import time
 
 from roujiamo.errors import AuthenticationError, ProtocolError
 from roujiamo.protocol import frames, handshake
 from roujiamo.protocol.link import Link, drop_written
 from roujiamo.proxy.log import say
+from roujiamo.proxy.selector import READ, WRITE, Selector
 from roujiamo.proxy.settings import Settings
 
 MYPY = False
 if MYPY:
-    import _socket
     from collections.abc import Callable
 
 CONNECTED = "connected"
@@ -60,8 +60,8 @@ class BrokerConnection:
 
     def __init__(
         self,
-        selector: selectors.BaseSelector,
-        connection: "_socket.socket",
+        selector: Selector,
+        connection: _socket.socket,
         send_key: bytes,
         receive_key: bytes,
         deliver: "Callable[[int, int, bytes], None]",
@@ -77,7 +77,7 @@ class BrokerConnection:
         self._received = memoryview(bytearray(RECEIVE_SIZE))
         self._outgoing = []  # type: list[bytes]
         self._outgoing_bytes = 0
-        self._events = selectors.EVENT_READ
+        self._events = READ
         self._greeting = bytearray()
         self._initiator = None  # type: handshake.Initiator | None
         self._resume = b""
@@ -91,7 +91,7 @@ class BrokerConnection:
         self._next_step_at = 0.0
         self.state = CONNECTED
         self._adopt(connection)
-        selector.register(connection, selectors.EVENT_READ, self._on_ready)
+        selector.register(connection, READ, self._on_ready)
 
     def configure(self, resume: bytes, settings: Settings) -> None:
         """Take what the welcome said: the credential to come back with, and how long to wait for what."""
@@ -149,7 +149,7 @@ class BrokerConnection:
         except OSError as error:
             self._lose(_reason(error))
             return
-        self._watch(selectors.EVENT_READ | (selectors.EVENT_WRITE if self._outgoing else 0))
+        self._watch(READ | (WRITE if self._outgoing else 0))
 
     def farewell(self, sentence: str, seconds: float) -> None:
         """Say GOODBYE, for which the loop may stop for some moments: it is over anyway."""
@@ -159,9 +159,9 @@ class BrokerConnection:
             self.flush()
             if not self._outgoing or time.monotonic() >= until:
                 return
-            with selectors.DefaultSelector() as waiting:
-                waiting.register(self._socket, selectors.EVENT_WRITE)
-                waiting.select(max(0.0, until - time.monotonic()))
+            waiting = select.poll()
+            waiting.register(self._socket, select.POLLOUT)
+            waiting.poll(1000 * max(0.0, until - time.monotonic()))
 
     def on_time(self, now: float) -> None:
         """Do what is due. Raises BrokerGone."""
@@ -186,23 +186,23 @@ class BrokerConnection:
         else:
             self._fail_try(now)
 
-    def _adopt(self, connection: "_socket.socket") -> None:
+    def _adopt(self, connection: _socket.socket) -> None:
         connection.setblocking(False)
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        connection.setsockopt(_socket.IPPROTO_TCP, _socket.TCP_NODELAY, 1)
         self._have_probed(connection)
 
-    def _have_probed(self, connection: "_socket.socket") -> None:
+    def _have_probed(self, connection: _socket.socket) -> None:
         """Have the kernel look whether the other end is still there, often enough to come back within the grace.
 
         Where the broker's end alone is lost, its system answers a probe with a reset (tcp(7), SO_KEEPALIVE). Probes
         that are not answered mean no more than the broker's silence does.
         """
         seconds = max(1, min(60, round(self._settings.reconnect_grace_seconds / 2)))
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, seconds)
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, seconds)
+        connection.setsockopt(_socket.SOL_SOCKET, _socket.SO_KEEPALIVE, 1)
+        connection.setsockopt(_socket.IPPROTO_TCP, _socket.TCP_KEEPIDLE, seconds)
+        connection.setsockopt(_socket.IPPROTO_TCP, _socket.TCP_KEEPINTVL, seconds)
         probes = max(1, min(MAX_PROBES, int(self._settings.silence_seconds / seconds)))
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, probes)
+        connection.setsockopt(_socket.IPPROTO_TCP, _socket.TCP_KEEPCNT, probes)
 
     def _watch(self, events: int) -> None:
         if self._socket is not None and events != self._events:
@@ -211,9 +211,9 @@ class BrokerConnection:
 
     def _on_ready(self, mask: int) -> None:
         if self.state == CONNECTED:
-            if mask & selectors.EVENT_READ:
+            if mask & READ:
                 self._receive()
-            if mask & selectors.EVENT_WRITE:
+            if mask & WRITE:
                 self.flush()
         elif self.state == CONNECTING:
             self._finish_connect()
@@ -277,13 +277,13 @@ class BrokerConnection:
 
     def _try(self) -> None:
         now = time.monotonic()
-        connection = socket.socket(self._family, socket.SOCK_STREAM)
+        connection = _socket.socket(self._family, _socket.SOCK_STREAM)
         self._adopt(connection)
         result = connection.connect_ex(self._address)
         self._socket = connection
         self.state = CONNECTING
         self._next_step_at = now + TRY_SECONDS
-        self._events = selectors.EVENT_WRITE
+        self._events = WRITE
         self._selector.register(connection, self._events, self._on_ready)
         if result not in (0, *_IN_PROGRESS):
             self._fail_try(now, result)
@@ -298,7 +298,7 @@ class BrokerConnection:
         connection = self._socket
         if connection is None:
             return
-        code = connection.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        code = connection.getsockopt(_socket.SOL_SOCKET, _socket.SO_ERROR)
         if code:
             self._fail_try(time.monotonic(), code)
             return
@@ -319,7 +319,7 @@ class BrokerConnection:
         except OSError:
             self._fail_try(time.monotonic())
             return
-        self._watch(selectors.EVENT_READ)
+        self._watch(READ)
 
     def _receive_challenge(self) -> None:
         connection, initiator = self._socket, self._initiator

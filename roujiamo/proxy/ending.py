@@ -4,7 +4,6 @@ Runs in init when the worker has ended, and in the worker when init has been kil
 """
 
 import os
-import shutil
 
 from roujiamo.proxy.log import say
 from roujiamo.system import processes
@@ -29,6 +28,9 @@ class Session:
         left = processes.end_all(self._left, GRACE_SECONDS, reap=processes.reap_children)
         if left:
             say("could not end %s; look at them on this agent" % ", ".join(str(one.pid) for one in left))
+        # Here, because it takes 10 ms to load.
+        import shutil
+
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _left(self) -> "list[processes.Process]":

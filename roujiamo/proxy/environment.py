@@ -3,11 +3,11 @@
 Runs in the worker. Trusts the task's environment and the broker's welcome; both are the session owner's.
 """
 
+import _socket
 import array
 import fcntl
 import os
 import pwd
-import socket
 import struct
 import sys
 
@@ -15,7 +15,6 @@ from roujiamo.protocol.fields import pack_fields
 
 MYPY = False
 if MYPY:
-    import _socket
     from collections.abc import Mapping
 
 # The task's own: what they say is over (the token) or said anew (the socket and its token).
@@ -87,13 +86,13 @@ def _account() -> "dict[bytes, bytes]":
     return {b"HOME": encoded(home), b"USER": user, b"LOGNAME": user, b"SHELL": encoded(shell)}
 
 
-def host_facts(connection: "_socket.socket", sandbox: str) -> bytes:
+def host_facts(connection: _socket.socket, sandbox: str) -> bytes:
     """Return the READY frame's payload: names and values in turn."""
     address = str(connection.getsockname()[0])
     # An IPv4 peer of a socket that serves both families is written ::ffff:a.b.c.d.
     address = address[7:] if address.startswith("::ffff:") else address
     facts = (
-        ("hostname", socket.gethostname()),
+        ("hostname", _socket.gethostname()),
         ("pid", str(os.getpid())),
         ("sandbox", sandbox),
         ("python", "%d.%d.%d" % sys.version_info[:3]),
@@ -114,11 +113,14 @@ def interface_of(address: str) -> str:
 
 
 def _interface_of_ipv4(address: str) -> str:
-    wanted = socket.inet_aton(address)
+    wanted = _socket.inet_aton(address)
     buffer = array.array("B", bytes(256 * _IFREQ_SIZE))
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+    probe = _socket.socket(_socket.AF_INET, _socket.SOCK_DGRAM)
+    try:
         request = struct.pack("iP", len(buffer), buffer.buffer_info()[0])
-        size = struct.unpack("iP", fcntl.ioctl(probe, _SIOCGIFCONF, request))[0]
+        size = struct.unpack("iP", fcntl.ioctl(probe.fileno(), _SIOCGIFCONF, request))[0]
+    finally:
+        probe.close()
     for start in range(0, size, _IFREQ_SIZE):
         entry = bytes(buffer[start : start + _IFREQ_SIZE])
         # 16 bytes of name, then a sockaddr_in: family, port, address.
@@ -128,7 +130,7 @@ def _interface_of_ipv4(address: str) -> str:
 
 
 def _interface_of_ipv6(address: str) -> str:
-    wanted = socket.inet_pton(socket.AF_INET6, address.partition("%")[0]).hex()
+    wanted = _socket.inet_pton(_socket.AF_INET6, address.partition("%")[0]).hex()
     with open("/proc/net/if_inet6") as file:
         for line in file:
             fields = line.split()

@@ -6,20 +6,20 @@ unix address). Anyone on the machine can connect to it: so it trusts a peer of t
 knows the session's token, which other tasks of the same uid do not.
 """
 
+import _socket
 import errno
-import hmac
 import os
 import resource
-import selectors
-import socket
 import struct
 
 from roujiamo.errors import ProtocolError
 from roujiamo.protocol.channel import CLOSED
 from roujiamo.protocol.frames import INITIAL_WINDOW, MAX_COMMAND, OPEN, Decoder, encode
+from roujiamo.protocol.hashing import is_same
 from roujiamo.protocol.route import Route
 from roujiamo.proxy.command import RESERVED_DESCRIPTORS
 from roujiamo.proxy.log import say
+from roujiamo.proxy.selector import READ, WRITE, Selector
 
 MYPY = False
 if MYPY:
@@ -29,7 +29,7 @@ if MYPY:
     class Host(Protocol):
         """What the relays need of the worker."""
 
-        selector: selectors.BaseSelector
+        selector: Selector
 
         @property
         def is_congested(self) -> bool:
@@ -65,7 +65,7 @@ class ShimListener:
         self._shims = set()  # type: set[ShimConnection]
         self._routed = {}  # type: dict[int, ShimConnection]
         self._next_number = 2
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._socket = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
         self._socket.setblocking(False)
         self._socket.bind("\0" + self.name[1:])
         self._socket.listen(MAX_SHIMS)
@@ -95,18 +95,19 @@ class ShimListener:
         self._routed.pop(number, None)
 
     def _listen(self) -> None:
-        self._host.selector.register(self._socket, selectors.EVENT_READ, self._on_ready)
+        self._host.selector.register(self._socket, READ, self._on_ready)
 
     def _on_ready(self, mask: int) -> None:
         try:
-            connection, _ = self._socket.accept()
+            descriptor, _ = self._socket._accept()  # type: ignore[attr-defined]
         except OSError as error:
             if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS):
                 say("cannot take a roujiamo-rsh of this host: %s" % error.strerror)
                 self._host.selector.unregister(self._socket)
                 self._host.after(ACCEPT_AGAIN_SECONDS, self._listen)
             return
-        credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+        connection = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM, 0, descriptor)
+        credentials = connection.getsockopt(_socket.SOL_SOCKET, _socket.SO_PEERCRED, struct.calcsize("3i"))
         uid = struct.unpack("3i", credentials)[1]
         limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0] - RESERVED_DESCRIPTORS
         if uid != os.geteuid() or len(self._shims) >= MAX_SHIMS or connection.fileno() >= limit:
@@ -118,7 +119,7 @@ class ShimListener:
 class ShimConnection:
     """One shim: its unix socket on one side, its channel to the broker on the other."""
 
-    def __init__(self, host: "Host", listener: ShimListener, connection: socket.socket) -> None:
+    def __init__(self, host: "Host", listener: ShimListener, connection: _socket.socket) -> None:
         self._host = host
         self._listener = listener
         self._socket = connection
@@ -152,9 +153,9 @@ class ShimConnection:
         """Watch what something can be done with now."""
         if self._is_closed:
             return
-        events = selectors.EVENT_WRITE if self._outgoing else 0
+        events = WRITE if self._outgoing else 0
         if not self._host.is_congested:
-            events |= selectors.EVENT_READ
+            events |= READ
         if events != self._events:
             if self._events == 0:
                 self._host.selector.register(self._socket, events, self._on_ready)
@@ -165,7 +166,7 @@ class ShimConnection:
             self._events = events
 
     def _on_ready(self, mask: int) -> None:
-        if mask & selectors.EVENT_READ:
+        if mask & READ:
             self._receive()
         if not self._is_closed:
             self._flush()
@@ -195,7 +196,7 @@ class ShimConnection:
         if frame_type != OPEN:
             raise ProtocolError("a request must come first")
         route = Route(self, 1, payload)
-        if not hmac.compare_digest(route.token, self._listener.token.encode()):
+        if not is_same(route.token, self._listener.token.encode()):
             # Nothing is said to a stranger.
             self._close()
             return

@@ -46,7 +46,8 @@ def _path(folder: str, name: str) -> str:
 
 def _bytecode_header() -> bytes:
     """Return the head of a file of bytecode without its source (PEP 552): nothing to compare with."""
-    from importlib.util import MAGIC_NUMBER
+    # Where importlib.util has it from, which is loaded.
+    from _frozen_importlib_external import MAGIC_NUMBER
 
     return MAGIC_NUMBER + bytes(12)
 

@@ -1,4 +1,4 @@
-"""The worker: the half of the proxy that works. One `selectors` loop; it owns waitpid.
+"""The worker: the half of the proxy that works. One loop over a `selector`; it owns waitpid.
 
 Runs in the Mesos task as init's child. It speaks with the broker (`connection`), runs remote commands (`command`), and
 passes on the requests of the shims inside the task (`relay`). It trusts the broker, which has proved to know the
@@ -6,14 +6,12 @@ session's secret, and ends when the broker has: by a GOODBYE, by a refused conne
 over. Whatever the commands have left is init's to end; where init is gone, the worker does it itself.
 """
 
+import _socket
 import errno
 import heapq
 import itertools
 import os
 import resource
-import selectors
-import signal
-import socket
 import time
 
 from roujiamo.errors import ProtocolError
@@ -26,6 +24,7 @@ from roujiamo.proxy.ending import Session
 from roujiamo.proxy.init import ENDING_SIGNALS, WATCHED_SIGNALS
 from roujiamo.proxy.log import say
 from roujiamo.proxy.relay import ShimListener
+from roujiamo.proxy.selector import READ, Selector
 from roujiamo.proxy.settings import Settings
 from roujiamo.proxy.shim_files import install_shim
 from roujiamo.proxy.welcome import Welcome
@@ -33,9 +32,13 @@ from roujiamo.system import processes
 
 MYPY = False
 if MYPY:
-    import _socket
+    # The C module has no type stub.
+    import signal as _signal
     from collections.abc import Callable
     from typing import NoReturn
+else:
+    # `signal` makes enums of the numbers, which takes 5 ms.
+    import _signal
 
 FAREWELL_SECONDS = 0.5
 # Three pipes for each of a thousand commands, and room.
@@ -48,7 +51,7 @@ _FAILURE = 255
 
 
 def main(
-    connection: "_socket.socket",
+    connection: _socket.socket,
     modules: "dict[str, str | bytes]",
     session: Session,
     send_key: bytes,
@@ -91,9 +94,9 @@ class Worker:
     """The loop and what it holds: the broker, the commands by channel and by pid, the timers."""
 
     def __init__(
-        self, connection: "_socket.socket", session: Session, send_key: bytes, receive_key: bytes, watch: int
+        self, connection: _socket.socket, session: Session, send_key: bytes, receive_key: bytes, watch: int
     ) -> None:
-        self.selector = selectors.DefaultSelector()  # type: selectors.BaseSelector
+        self.selector = Selector()
         self.broker = BrokerConnection(self.selector, connection, send_key, receive_key, self._on_frame)
         self.settings = Settings({})
         self._connection = connection
@@ -105,9 +108,9 @@ class Worker:
         self._numbers = itertools.count(1)
         self._timers = []  # type: list[tuple[float, int, Callable[[], None]]]
         self._has_held_back = False
-        self.selector.register(watch, selectors.EVENT_READ, self._on_init_gone)
+        self.selector.register(watch, READ, self._on_init_gone)
         self._wake_up = _watch_signals()
-        self.selector.register(self._wake_up, selectors.EVENT_READ, self._on_signal)
+        self.selector.register(self._wake_up, READ, self._on_signal)
         self._shims = ShimListener(self)
 
     def install(self, modules: "dict[str, str | bytes]") -> None:
@@ -148,15 +151,9 @@ class Worker:
                 deadline = self.broker.deadline
                 if self._timers:
                     deadline = min(deadline, self._timers[0][0])
-                # A little late, so that what is due is due when the loop looks at its clock. And once more when
-                # nothing came: a process that was stopped for long finds its time over before it has looked.
-                # An hour is the most, since epoll_wait(2) takes no more than some weeks.
-                seconds = min(3600.0, max(0.0, deadline - time.monotonic()))
-                ready = self.selector.select(seconds + 0.001)
-                for key, mask in ready or self.selector.select(0):
-                    # What an earlier event of this round closed is not to be served any more.
-                    if self.selector.get_map().get(key.fd) is key:
-                        key.data(mask)
+                # A little late, so that what is due is due when the loop looks at its clock. An hour is the most, since
+                # epoll_wait(2) takes no more than some weeks.
+                self.selector.serve(min(3600.0, max(0.0, deadline - time.monotonic())) + 0.001)
                 now = time.monotonic()
                 while self._timers and self._timers[0][0] <= now:
                     heapq.heappop(self._timers)[2]()
@@ -255,16 +252,16 @@ class Worker:
                 command.on_ended(status)
 
 
-def _watch_signals() -> socket.socket:
+def _watch_signals() -> _socket.socket:
     """Have each signal's number come out of a socket, and let signals in again, which init has blocked."""
-    wake_up, written_to = socket.socketpair()
+    wake_up, written_to = _socket.socketpair()
     wake_up.setblocking(False)
     written_to.setblocking(False)
-    signal.set_wakeup_fd(written_to.detach())
+    _signal.set_wakeup_fd(written_to.detach())
     for number in WATCHED_SIGNALS:
         # A handler, so that commands start with the default instead of with "ignored".
-        signal.signal(number, lambda number, frame: None)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, WATCHED_SIGNALS)
+        _signal.signal(number, lambda number, frame: None)
+    _signal.pthread_sigmask(_signal.SIG_UNBLOCK, WATCHED_SIGNALS)
     return wake_up
 
 

@@ -7,12 +7,16 @@ the one that was meant.
 
 import errno
 import os
-import signal
 import time
 
 MYPY = False
 if MYPY:
+    # The C module has no type stub.
+    import signal as _signal
     from collections.abc import Callable, Iterable
+else:
+    # `signal` makes enums of the numbers, which takes 5 ms.
+    import _signal
 
 # prctl(2), <linux/prctl.h>
 _PR_SET_PDEATHSIG = 1
@@ -127,7 +131,7 @@ def with_environment(entry: bytes, processes: "Iterable[Process]") -> "list[Proc
 def send_signal(process: Process, number: int) -> bool:
     """Send a signal to this very process; return whether it was there to get it (and ours to signal)."""
     try:
-        if hasattr(os, "pidfd_open") and hasattr(signal, "pidfd_send_signal"):
+        if hasattr(os, "pidfd_open") and hasattr(_signal, "pidfd_send_signal"):
             # A pidfd keeps meaning the same process, so nothing can slip in between the look and the signal.
             try:
                 descriptor = os.pidfd_open(process.pid)
@@ -138,7 +142,7 @@ def send_signal(process: Process, number: int) -> bool:
                 try:
                     if read_process(process.pid) != process:
                         return False
-                    signal.pidfd_send_signal(descriptor, number)
+                    _signal.pidfd_send_signal(descriptor, number)
                     return True
                 finally:
                     os.close(descriptor)
@@ -153,8 +157,8 @@ def send_signal(process: Process, number: int) -> bool:
 def signal_all(processes: "Iterable[Process]", number: int) -> None:
     """Send a signal to each; SIGTERM is followed by SIGCONT, without which a stopped process would not get it."""
     for process in processes:
-        if send_signal(process, number) and number == signal.SIGTERM:
-            send_signal(process, signal.SIGCONT)
+        if send_signal(process, number) and number == _signal.SIGTERM:
+            send_signal(process, _signal.SIGCONT)
 
 
 class Tree:
@@ -219,10 +223,10 @@ def end_all(
         if not left or now >= kill_until:
             return left
         if now < term_until:
-            signal_all([process for process in left if process not in asked], signal.SIGTERM)
+            signal_all([process for process in left if process not in asked], _signal.SIGTERM)
             asked.update(left)
         else:
-            signal_all(left, signal.SIGKILL)
+            signal_all(left, _signal.SIGKILL)
         time.sleep(pause)
         pause = min(pause * 2, _LONGEST_PAUSE_SECONDS)
 
@@ -245,11 +249,12 @@ def signal_at_parents_end(number: int, parent: int) -> bool:
 
 
 def _prctl(option: int, value: int) -> bool:
-    # Here, because it costs milliseconds, and some Pythons are built without: callers have another way then.
+    # Some Pythons are built without it: callers have another way then. Not ctypes itself, which takes 4 ms to load.
     try:
-        import ctypes
+        import _ctypes
 
-        return int(ctypes.CDLL(None).prctl(option, value, 0, 0, 0)) == 0
+        function = _ctypes.dlsym(_ctypes.dlopen(None, 0), "prctl")  # type: ignore[arg-type]
+        return int(_ctypes.call_function(function, (option, value, 0, 0, 0))) == 0
     except (ImportError, OSError, AttributeError):
         return False
 

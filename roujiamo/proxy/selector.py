@@ -1,0 +1,71 @@
+"""The selector: tells the worker which of its descriptors are ready, and calls who waits for them.
+
+Runs in the worker. It is what `selectors` would be, over epoll(7) alone and with as much as the worker needs: that
+module takes 4 ms of CPU to load, at each host's start.
+"""
+
+import select
+
+MYPY = False
+if MYPY:
+    from collections.abc import Callable
+    from typing import Protocol
+
+    class HasDescriptor(Protocol):
+        """A socket."""
+
+        def fileno(self) -> int:
+            """Its descriptor."""
+
+
+READ = select.EPOLLIN
+WRITE = select.EPOLLOUT
+
+
+class Selector:
+    """Register a descriptor, or what has one, with an action; `serve` calls that with what it is ready for."""
+
+    def __init__(self) -> None:
+        self._poll = select.epoll()
+        # A new tuple at each change: that is how what has changed within one round is told from what was ready.
+        self._registered = {}  # type: dict[int, tuple[int, Callable[[int], None]]]
+
+    def register(self, file: "int | HasDescriptor", events: int, action: "Callable[[int], None]") -> None:
+        """Watch for `events` (READ, WRITE or both)."""
+        descriptor = _descriptor(file)
+        self._poll.register(descriptor, events)
+        self._registered[descriptor] = (events, action)
+
+    def modify(self, file: "int | HasDescriptor", events: int, action: "Callable[[int], None]") -> None:
+        """Watch for others from now on."""
+        descriptor = _descriptor(file)
+        self._poll.modify(descriptor, events)
+        self._registered[descriptor] = (events, action)
+
+    def unregister(self, file: "int | HasDescriptor") -> None:
+        """Watch no longer; before it is closed."""
+        descriptor = _descriptor(file)
+        del self._registered[descriptor]
+        self._poll.unregister(descriptor)
+
+    def serve(self, seconds: float) -> None:
+        """Wait for at most so long, and call the actions of what is ready.
+
+        Once more it looks when nothing came: a process that was stopped for long finds its time over before it has
+        looked.
+        """
+        ready = self._wait(seconds) or self._wait(0)
+        found = [(descriptor, got, self._registered[descriptor]) for descriptor, got in ready]
+        for descriptor, got, registered in found:
+            # What an earlier event of this round closed is not to be served any more.
+            if self._registered.get(descriptor) is registered:
+                events, action = registered
+                # An error or a hang-up is for whoever reads or writes next.
+                action(events & ((READ if got & ~WRITE else 0) | (WRITE if got & ~READ else 0)))
+
+    def _wait(self, seconds: float) -> "list[tuple[int, int]]":
+        return self._poll.poll(seconds, max(1, len(self._registered)))
+
+
+def _descriptor(file: "int | HasDescriptor") -> int:
+    return file if isinstance(file, int) else file.fileno()
