@@ -32,6 +32,21 @@ _DRIVER = ("roujiamo.driver.program", "roujiamo.driver.framework", "roujiamo.dri
             ("asyncio", "logging", "pathlib", "socket", "subprocess", "typing"),
             id="what starts the driver",
         ),
+        pytest.param(
+            ("roujiamo.broker.session",),
+            # inspect, and so ast and dis, are asyncio's.
+            ("argparse", "http.client", "psutil", "roujiamo.session.configuration", "tomllib"),
+            id="broker",
+        ),
+        pytest.param(
+            ("roujiamo.cli.run_command", "roujiamo.run.program"),
+            (
+                *("asyncio", "dataclasses", "difflib", "email", "getpass", "hashlib", "http.client"),
+                *("inspect", "logging", "psutil", "roujiamo.local", "roujiamo.session.explanations"),
+                *("secrets", "ssl", "textwrap", "tomllib"),
+            ),
+            id="run",
+        ),
     ],
 )
 def test_a_program_does_not_load_what_its_start_does_not_need(

@@ -9,9 +9,8 @@ from __future__ import annotations
 import secrets
 import socket
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
 from random import Random
-from typing import Any
+from typing import Any, NamedTuple
 
 from roujiamo.mesos.constraints import parse_constraint
 from roujiamo.mesos.demand import PACK, SPREAD, Demand
@@ -51,8 +50,7 @@ REFUSE_SECONDS = 5.0
 KILL_GRACE_SECONDS = 5.0
 
 
-@dataclass(frozen=True)
-class Launch:
+class Launch(NamedTuple):
     """A host to be: its task is launched by `accept(call, targets)`."""
 
     decision: Accept
@@ -202,7 +200,7 @@ def container_of(request: SessionRequest) -> Container | None:
         # Docker's engine sets it for any user, and there is nothing that an agent would have to be prepared for. With
         # the Mesos containerizer only the posix/rlimits isolator reads a limit, and an agent that does not run as root
         # fails the task: there the proxies go as far as their hosts allow.
-        container = replace(container, rlimits=(*container.rlimits, RLimit(MEMLOCK)))
+        container = container._replace(rlimits=(*container.rlimits, RLimit(MEMLOCK)))
     # What the containerizer does not have is found before anything is asked of Mesos.
     container_info(container)
     return container

@@ -10,18 +10,9 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from importlib import import_module
 from typing import TYPE_CHECKING
 
-from roujiamo.cli import (
-    alloc_command,
-    completion_command,
-    doctor_command,
-    help_command,
-    local_command,
-    rsh_command,
-    run_command,
-    status_command,
-)
 from roujiamo.cli.parser import Parser
 from roujiamo.errors import RoujiamoError
 
@@ -41,39 +32,61 @@ What is the same for every run stands in ~/.config/roujiamo/roujiamo.toml.
 """
 
 
-def main_parser() -> argparse.ArgumentParser:
-    """Return the parser of `roujiamo`."""
+# The module of each command, in the order of the help: it is loaded where its command is wanted, or all are.
+_MODULES = {
+    "run": "run_command",
+    "alloc": "alloc_command",
+    "rsh": "rsh_command",
+    "status": "status_command",
+    "cancel": "status_command",
+    "logs": "status_command",
+    "doctor": "doctor_command",
+    "local": "local_command",
+    "completion": "completion_command",
+    "help": "help_command",
+}
+
+
+def main_parser(command: str = "") -> argparse.ArgumentParser:
+    """Return the parser of `roujiamo`: of all its commands, or where `command` is one, without most of the others.
+
+    `help` speaks of all of them.
+    """
     parser = Parser(prog="roujiamo", description=DESCRIPTION, epilog=EPILOG)
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    run_command.add(commands)
-    alloc_command.add(commands)
-    rsh_command.add(commands)
-    status_command.add(commands)
-    doctor_command.add(commands)
-    local_command.add(commands)
-    completion_command.add(commands, programs)
-    help_command.add(commands, programs)
+    one = command if command != "help" else ""
+    for name in dict.fromkeys([_MODULES[one]] if one in _MODULES else _MODULES.values()):
+        module = import_module(f"roujiamo.cli.{name}")
+        if name in ("completion_command", "help_command"):
+            module.add(commands, programs)
+        else:
+            module.add(commands)
     return parser
 
 
 def programs() -> tuple[Command, ...]:
     """Return what each of our three programs understands on its command line."""
+    from roujiamo.cli import help_command
     from roujiamo.cli.grammar import read_parser, read_rsh
+    from roujiamo.cli.run_command import ompirun_parser
 
     parser = main_parser()
     names = [command.word for command in read_parser(parser).commands]
     main_program = read_parser(parser, words={"TOPIC": (*names, *help_command.topics())})
-    return main_program, read_parser(run_command.ompirun_parser()), read_rsh("roujiamo-rsh")
+    return main_program, read_parser(ompirun_parser()), read_rsh("roujiamo-rsh")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the `roujiamo` command; return its exit status."""
-    return _run(main_parser(), "roujiamo", sys.argv[1:] if arguments is None else arguments)
+    words = sys.argv[1:] if arguments is None else arguments
+    return _run(main_parser(words[0] if words else ""), "roujiamo", words)
 
 
 def ompirun_main(arguments: Sequence[str] | None = None) -> int:
     """Run `ompirun.sh`; return its exit status."""
-    return _run(run_command.ompirun_parser(), "ompirun.sh", sys.argv[1:] if arguments is None else arguments)
+    from roujiamo.cli.run_command import ompirun_parser
+
+    return _run(ompirun_parser(), "ompirun.sh", sys.argv[1:] if arguments is None else arguments)
 
 
 def _run(parser: argparse.ArgumentParser, program: str, arguments: Sequence[str]) -> int:

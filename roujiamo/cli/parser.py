@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import re
-import shutil
 import sys
-import textwrap
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
 import roujiamo
 from roujiamo.errors import UsageError
-from roujiamo.session.configuration import did_you_mean
 
 WIDTH = 80
 _OPTION_COLUMN = 26
@@ -22,6 +18,8 @@ class Formatter(argparse.RawDescriptionHelpFormatter):
     """Help of at most 80 columns; of an option's names those that are shown (see `hide`)."""
 
     def __init__(self, prog: str) -> None:
+        import shutil
+
         width = min(shutil.get_terminal_size().columns, WIDTH) - 2
         super().__init__(prog, max_help_position=_OPTION_COLUMN, width=width)
 
@@ -29,9 +27,13 @@ class Formatter(argparse.RawDescriptionHelpFormatter):
         # One paragraph is filled; what has lines of its own keeps them.
         if "\n" in text:
             return super()._fill_text(text, width, indent)
+        import textwrap
+
         return textwrap.fill(text, width, initial_indent=indent, subsequent_indent=indent)
 
     def _split_lines(self, text: str, width: int) -> list[str]:
+        import textwrap
+
         # An option's name is not cut in two.
         return textwrap.wrap(" ".join(text.split()), width, break_on_hyphens=False)
 
@@ -106,6 +108,10 @@ def _hidden_names(action: argparse.Action) -> tuple[str, ...]:
 
 def _sentence(parser: Parser, message: str) -> str:
     """Return argparse's message as a sentence of ours."""
+    import re
+
+    from roujiamo.session.configuration import did_you_mean
+
     help_line = f"`{parser.prog} --help` shows what there is"
     if found := re.match(r"unrecognized arguments: (\S+)", message):
         word = found[1].partition("=")[0]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from itertools import pairwise
+from typing import NamedTuple
 
 AGENT = "roujiamo-rsh"
 
@@ -16,8 +16,7 @@ REPEATED_HOSTFILE = "hostfile.repeated"
 SHOWN_HOSTFILE = "hostfile"
 
 
-@dataclass(frozen=True)
-class LaunchHost:
+class LaunchHost(NamedTuple):
     """One host as the launcher is told it: `name` (or a numeric alias), and how many processes it takes.
 
     `shown`: the name for people and for other tools, "" where it is the same. `is_here`: the host's addresses and ports
@@ -31,8 +30,7 @@ class LaunchHost:
     interface: str = ""
 
 
-@dataclass(frozen=True, kw_only=True)
-class LaunchPlan:
+class LaunchPlan(NamedTuple):
     """What a launcher is to do.
 
     `folder`: the session's, with the hostfiles in it. `bind`: ranks to cores. `network`: the one that MPI's connections
@@ -76,8 +74,7 @@ def hostfiles(hosts: Sequence[LaunchHost]) -> dict[str, str]:
     }
 
 
-@dataclass(frozen=True)
-class Dialect:
+class Dialect(NamedTuple):
     """One MPI's way of being told about hosts and the rsh agent.
 
     `versions`: patterns, of which one is found in what `mpiexec --version` prints. `daemon`: the program that it starts
@@ -93,7 +90,7 @@ class Dialect:
     environment: Callable[[LaunchPlan], Mapping[str, str]]
     refusal: Callable[[LaunchPlan, Sequence[str], Mapping[str, str]], str | None]
     arguments: Callable[[LaunchPlan], list[str]] = lambda plan: []
-    instead_of_arguments: Mapping[str, str] = field(default_factory=dict)
+    instead_of_arguments: Mapping[str, str] = {}
 
     def recognises(self, version_text: str) -> bool:
         """Tell whether `version_text` is this MPI's."""

@@ -14,7 +14,7 @@ An attribute that an agent does not have satisfies only the two negative forms. 
 import operator
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from roujiamo.errors import UsageError
 from roujiamo.mesos.offers import Attributes, AttributeValue
@@ -32,8 +32,7 @@ _HOST_NAMES = ("host", "hostname")
 _MAX_REMEMBERED = 10_000
 
 
-@dataclass(frozen=True)
-class Constraint:
+class Constraint(NamedTuple):
     """One constraint; `text` is what the user wrote."""
 
     text: str

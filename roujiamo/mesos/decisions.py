@@ -4,15 +4,14 @@ Pure; used by the allocator, which makes them, and by the broker, which carries 
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from roujiamo.mesos.offers import Offer
 from roujiamo.mesos.resources import JSON
 from roujiamo.session.names import natural_order
 
 
-@dataclass(frozen=True)
-class Accept:
+class Accept(NamedTuple):
     """Make this agent a host: launch one task with `resources`, all of these offers in one ACCEPT.
 
     `name` is what the host was called in `add_host`; None for a host of the gang.
@@ -26,34 +25,41 @@ class Accept:
     name: str | None = None
 
 
-@dataclass(frozen=True)
-class Decline:
+class Decline(NamedTuple):
     """Give these offers back, not to be offered again for so long (or until there is more)."""
 
     offer_ids: tuple[str, ...]
     refuse_seconds: float
 
 
-@dataclass(frozen=True)
 class Suppress:
     """Ask for no more offers."""
 
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Suppress)
 
-@dataclass(frozen=True)
+    __hash__ = None  # type: ignore[assignment]  # as what is compared by its content
+
+
 class Revive:
     """Ask for offers again, forgetting all filters."""
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Revive)
+
+    __hash__ = None  # type: ignore[assignment]  # the same
 
 
 Decision = Accept | Decline | Suppress | Revive
 
 
-@dataclass
 class Batch:
     """The decisions of one step, as they are collected."""
 
-    accepts: list[Accept] = field(default_factory=list)
-    last: list[Decision] = field(default_factory=list)
-    declined: dict[float, list[str]] = field(default_factory=dict)
+    def __init__(self) -> None:
+        self.accepts: list[Accept] = []
+        self.last: list[Decision] = []
+        self.declined: dict[float, list[str]] = {}
 
     def decline(self, offers: Iterable[Offer], refuse_seconds: float) -> None:
         """Give these offers back."""

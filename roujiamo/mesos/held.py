@@ -5,15 +5,14 @@ Pure; part of the allocator. It counts as it goes, so that "would this be enough
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from roujiamo.mesos.offers import Offer
 from roujiamo.mesos.placement import Candidate
 from roujiamo.mesos.resources import Resources
 
 
-@dataclass(frozen=True)
-class HeldAgent:
+class HeldAgent(NamedTuple):
     """All held offers of one agent; `capacity` in slots, `is_last_resort` where a host failed there before."""
 
     agent_id: str

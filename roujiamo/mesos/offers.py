@@ -6,8 +6,7 @@ that names it, never an exception from deep inside.
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from roujiamo.errors import ProtocolError
 from roujiamo.mesos.resources import JSON, UNRESERVED, Resources, is_for_role, sum_scalars
@@ -21,8 +20,7 @@ _RANGES = re.compile(r"\[\s*(\d+-\d+(?:\s*,\s*\d+-\d+)*)\s*\]")
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
-class Offer:
+class Offer(NamedTuple):
     """One offer: `free` is what a task of `role` can use of `resources`, the offer's own JSON."""
 
     id: str
@@ -36,8 +34,7 @@ class Offer:
     is_in_maintenance: bool  # a window is scheduled or open
 
 
-@dataclass(frozen=True, slots=True)
-class Agent:
+class Agent(NamedTuple):
     """One agent of GET /slaves: `total` is what it has at all, `usable` what a task of ours may ever have of it."""
 
     id: str

@@ -5,16 +5,14 @@ agents look small or are not offered at all: only GET /roles tells why. The mast
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from roujiamo.errors import ProtocolError
 from roujiamo.mesos.resources import JSON, SCALARS, Resources, amount_of, to_fixed
 from roujiamo.session.names import listing
 
 
-@dataclass(frozen=True, slots=True)
-class RoleQuota:
+class RoleQuota(NamedTuple):
     """A role's limits and what its tasks use of them, in thousandths by the resource's name; no limit is no entry."""
 
     role: str

@@ -9,7 +9,7 @@ Everything in a TaskInfo can be read by whoever may read the master's /state: no
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from roujiamo.errors import UsageError
 from roujiamo.mesos.resources import JSON
@@ -40,8 +40,7 @@ _PARENT_FOLDER = re.compile(r"(^|/)\.\.(/|$)")
 _ARCHIVES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".zip")
 
 
-@dataclass(frozen=True)
-class Volume:
+class Volume(NamedTuple):
     """A folder or file of the agent inside the container."""
 
     host_path: str
@@ -49,8 +48,7 @@ class Volume:
     is_read_only: bool = False
 
 
-@dataclass(frozen=True)
-class RLimit:
+class RLimit(NamedTuple):
     """One limit; both None means unlimited (RLimitInfo in mesos.proto)."""
 
     name: str
@@ -58,8 +56,7 @@ class RLimit:
     hard: int | None = None
 
 
-@dataclass(frozen=True)
-class Container:
+class Container(NamedTuple):
     """How the task is contained. The network is always the host's: MPI's daemons and ranks listen where they like.
 
     `shm_size_mb` is the size of /dev/shm, which MPI's shared-memory transport fills. `devices` are paths under /dev.

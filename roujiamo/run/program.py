@@ -16,7 +16,6 @@ import time
 from roujiamo.errors import RoujiamoError, TimeLimitReached
 from roujiamo.run import launcher as launchers
 from roujiamo.run.child import Child
-from roujiamo.run.explaining import explained, found_around
 from roujiamo.run.held_session import HeldSession
 from roujiamo.run.options import RunOptions
 from roujiamo.run.progress import Progress
@@ -26,6 +25,7 @@ from roujiamo.run.timeline_file import check_place, write_timeline
 from roujiamo.run.waiting import Waiting
 from roujiamo.session import timeline
 from roujiamo.session.secret_words import without_secrets
+from roujiamo.system.session_client import SessionClient
 
 
 def run(options: RunOptions) -> int:
@@ -34,9 +34,16 @@ def run(options: RunOptions) -> int:
 
 
 def _run(options: RunOptions, progress: Progress, record: Record) -> int:
-    launcher = launchers.find_launcher(options.launch.mpiexec)
+    finding = launchers.Finding(options.launch.mpiexec)
     launchers.shim_folder()
     check_place(options.launch.timeline)
+    # Loads while mpiexec says its version, and asks for nothing before that is known.
+    client = SessionClient(verbose=options.request.verbosity > 1)
+    try:
+        launcher = finding.result()
+    except BaseException:
+        client.give_up()
+        raise
     if launcher.dialect is None:
         progress.say(
             0,
@@ -44,7 +51,7 @@ def _run(options: RunOptions, progress: Progress, record: Record) -> int:
             f"{launcher.version!r}; it is told about the hosts in every way there is, and by ROUJIAMO_HOSTFILE",
         )
     with Waiting() as waiting:
-        session = HeldSession(options.request, waiting, progress, record.session)
+        session = HeldSession(options.request, waiting, progress, record.session, client)
         record.note_session(session)
         status = -1
         found: list[str] = []
@@ -53,6 +60,8 @@ def _run(options: RunOptions, progress: Progress, record: Record) -> int:
             started = time.monotonic()
             status, stray = _run_launcher(options, launcher, session, waiting, progress, record)
             if status and not session.is_time_up:
+                from roujiamo.run.explaining import found_around
+
                 seconds, arguments = time.monotonic() - started, options.launch.mpi_arguments
                 found = found_around(session, launcher, arguments, options.command[0], seconds)
         finally:
@@ -66,6 +75,9 @@ def _run(options: RunOptions, progress: Progress, record: Record) -> int:
                     progress.say(0, trouble)
     if session.is_time_up:
         return TimeLimitReached.exit_status
+    # Loaded where it is needed: most runs need no explanation.
+    from roujiamo.run.explaining import explained
+
     if status and not session.stop_signals:
         for sentence in (*session.causes, *session.remedies, *explained(session, found)):
             progress.say(0, sentence)

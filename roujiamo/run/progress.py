@@ -7,17 +7,21 @@ user's program's. A log file (--log-file, --log-json) has all of it, whatever is
 
 from __future__ import annotations
 
-import logging
 import os
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
+
+if TYPE_CHECKING:
+    import logging
 
 REFRESH_SECONDS = 1.0
 _DIM, _PLAIN = "\x1b[2m", "\x1b[0m"
 _ERASE = "\r\x1b[K"
 _COUNTED = (("ready", "ready"), ("starting", "starting"), ("offered", "offered"))
-_LEVELS = {0: logging.WARNING, 1: logging.INFO}
+# The levels of logging, which most runs need not load.
+ERROR, _WARNING, _INFO, _DEBUG = 40, 30, 20, 10
+_LEVELS = {0: _WARNING, 1: _INFO}
 
 
 class Progress:
@@ -50,7 +54,7 @@ class Progress:
 
     def say(self, verbosity: int, sentence: str) -> None:
         """Print one line, where the user wants that much."""
-        self.log(_LEVELS.get(verbosity, logging.DEBUG), sentence)
+        self.log(_LEVELS.get(verbosity, _DEBUG), sentence)
         if (self._quiet and verbosity > 0) or verbosity > self._verbosity:
             return
         self.clear()
@@ -58,6 +62,10 @@ class Progress:
 
     def log(self, level: int, sentence: str) -> None:
         """Keep a sentence in the log files alone."""
+        if not self._logs:
+            return
+        import logging
+
         record = logging.LogRecord("roujiamo.run", level, __file__, 0, sentence, (), None)
         for handler in self._logs:
             handler.handle(record)

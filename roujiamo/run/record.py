@@ -14,29 +14,29 @@ The program's own stdout and stderr are not in it: they are the user's.
 from __future__ import annotations
 
 import json
-import logging
 import os
 import re
 import socket
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import roujiamo
 from roujiamo.errors import RoujiamoError, UsageError
 from roujiamo.run.held_session import HeldSession
-from roujiamo.run.host_logs import HostLogs
 from roujiamo.run.options import RunOptions
-from roujiamo.run.progress import Progress
+from roujiamo.run.progress import ERROR, Progress
 from roujiamo.run.timeline_file import write_timeline
 from roujiamo.session.secret_words import without_secrets
-from roujiamo.system.log_files import open_logs
-from roujiamo.system.sandboxes import Sandbox, find_sandboxes
 from roujiamo.system.session_client import current_user, new_session_name
-from roujiamo.system.sessions import ask
+
+if TYPE_CHECKING:
+    import logging
+
+    from roujiamo.session.request import SessionRequest
+    from roujiamo.system.sandboxes import Sandbox
 
 # The hosts' logs are read while the session is still there, at the cost of its end coming later.
 HOST_LOGS_SECONDS = 15.0
@@ -50,7 +50,7 @@ def kept(options: RunOptions, body: Body) -> int:
     options = record.options
     request = options.request
     try:
-        logs = open_logs(request.log_file, request.log_json)
+        logs = _open_logs(request)
     except UsageError:
         record.withdraw()
         raise
@@ -58,7 +58,7 @@ def kept(options: RunOptions, body: Body) -> int:
     try:
         status = body(options, progress, record)
     except RoujiamoError as error:
-        progress.log(logging.ERROR, str(error))
+        progress.log(ERROR, str(error))
         record.end(error.exit_status, str(error), progress)
         raise
     else:
@@ -66,6 +66,15 @@ def kept(options: RunOptions, body: Body) -> int:
         return status
     finally:
         progress.close()
+
+
+def _open_logs(request: SessionRequest) -> Sequence[logging.Handler]:
+    """Raises UsageError."""
+    if request.log_file is None and request.log_json is None:
+        return ()
+    from roujiamo.system.log_files import open_logs
+
+    return open_logs(request.log_file, request.log_json)
 
 
 class Record:
@@ -96,13 +105,12 @@ class Record:
             folder.chmod(0o700)
         except OSError as error:
             raise UsageError(f"--output {name}: cannot be made: {error.strerror}") from error
-        request = replace(
-            request,
+        request = request._replace(
             tells_moments=True,
             log_file=request.log_file or str(folder / "log"),
             log_json=request.log_json or str(folder / "log.json"),
         )
-        self.options = replace(options, request=request)
+        self.options = options._replace(request=request)
         self._content = {
             "roujiamo": roujiamo.__version__,
             "session": self.session,
@@ -148,6 +156,11 @@ class Record:
         """Read what the hosts' tasks have written, while they are still there; never for long."""
         if self._folder is None or session.stop_signals or not session.ready:
             return
+        # Read in many ways, over HTTP too, which takes its time to load.
+        from roujiamo.run.host_logs import HostLogs
+        from roujiamo.system.sandboxes import find_sandboxes
+        from roujiamo.system.sessions import ask
+
         path = Path(session.request.folder)
 
         def find(complain: Callable[[str], None]) -> list[Sandbox]:

@@ -11,7 +11,6 @@ from pathlib import Path
 
 from roujiamo.errors import UsageError
 from roujiamo.session.timeline import Moment, arrange, as_trace
-from roujiamo.session.timeline_picture import as_svg
 
 
 def check_place(path: str | None) -> None:
@@ -27,7 +26,12 @@ def check_place(path: str | None) -> None:
 def write_timeline(path: str, moments: Iterable[Moment], program: str, title: str) -> str | None:
     """Write the timeline in the form that the name's ending says; return a sentence where that failed."""
     timeline = arrange(moments, program)
-    text = as_svg(timeline, title) if path.endswith(".svg") else as_trace(timeline)
+    if path.endswith(".svg"):
+        from roujiamo.session.timeline_picture import as_svg
+
+        text = as_svg(timeline, title)
+    else:
+        text = as_trace(timeline)
     try:
         # A program's name need not be UTF-8 text.
         Path(path).write_text(text, encoding="utf-8", errors="backslashreplace")

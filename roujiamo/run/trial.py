@@ -8,7 +8,6 @@ is bounded in time. Trusts the hosts for what they say of themselves.
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import os
 import signal
 import subprocess
@@ -102,8 +101,7 @@ class _Trial:
         self._options = options
         self._launcher = launcher
         self._name = name or "an agent"
-        self._request = dataclasses.replace(
-            options.request,
+        self._request = options.request._replace(
             name="doctor",
             nodes=1,
             processes=1,

@@ -16,8 +16,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from roujiamo.errors import RoujiamoError
 
@@ -34,16 +33,14 @@ _WAKE = signal.SIGRTMIN
 _SI_KERNEL = 128
 
 
-@dataclass(frozen=True)
-class SignalCame:
+class SignalCame(NamedTuple):
     """One of WATCHED. `from_terminal`: the whole foreground process group got it."""
 
     number: int
     from_terminal: bool
 
 
-@dataclass(frozen=True)
-class ChildEnded:
+class ChildEnded(NamedTuple):
     """A child of ours: exit status as a shell gives it (128 + n for a signal), and whether a signal ended it."""
 
     pid: int
@@ -51,8 +48,7 @@ class ChildEnded:
     by_signal: bool = False
 
 
-@dataclass(frozen=True)
-class BrokerSaid:
+class BrokerSaid(NamedTuple):
     """An event of the broker; None when its connection has ended."""
 
     event: dict[str, Any] | None

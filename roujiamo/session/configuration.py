@@ -12,8 +12,7 @@ import difflib
 import re
 import tomllib
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from roujiamo.session.option_values import read_switch
 from roujiamo.session.options import OPTIONS, Option, read_list
@@ -31,8 +30,7 @@ class ConfigurationError(ValueError):
         self.line = line
 
 
-@dataclass(frozen=True)
-class Entry:
+class Entry(NamedTuple):
     """One key's `option`, its value as the option reads it, and its line."""
 
     option: Option

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from roujiamo.session.names import listing, natural_order
 
@@ -26,8 +26,7 @@ _NOT_FOUND, _NOT_EXECUTABLE, _KILLED, _CRASHED = (
 )
 
 
-@dataclass(frozen=True)
-class Ending:
+class Ending(NamedTuple):
     """How one daemon's remote command has failed.
 
     `host`: the agent's name. `daemon`: the program's. `status`: as a shell gives it. `stderr`: its last bytes.
@@ -39,8 +38,7 @@ class Ending:
     stderr: str
 
 
-@dataclass(frozen=True)
-class Explanation:
+class Explanation(NamedTuple):
     """What one host said, what that means, and what to do. `line` "" where it said nothing."""
 
     host: str
@@ -53,17 +51,17 @@ class Explanation:
         return f"{self.line}; {self.remedy}" if self.line else self.remedy
 
 
-@dataclass(frozen=True)
-class _Row:
+class _Row(NamedTuple):
     """`pattern` is looked for in each line; None: the status alone tells. `statuses`: () for any but 0."""
 
-    pattern: re.Pattern[str] | None
+    pattern: str | None
     statuses: tuple[int, ...]
     remedy: str
 
 
 def _row(pattern: str | None, remedy: str, *statuses: int) -> _Row:
-    return _Row(None if pattern is None else re.compile(pattern), statuses, remedy)
+    # Compiled where it is looked for: most sessions have nothing to explain.
+    return _Row(pattern, statuses, remedy)
 
 
 # Hydra's daemons are called by the path of its mpiexec, whatever --prefix says.
@@ -216,7 +214,7 @@ def explain_daemon(ending: Ending) -> Explanation | None:
         if row.pattern is None:
             return Explanation(ending.host, "", remedy)
         for line in lines:
-            if row.pattern.search(line):
+            if re.search(row.pattern, line):
                 return Explanation(ending.host, _shown(line), remedy)
     return None
 
@@ -235,7 +233,7 @@ def elsewhere(daemon: str) -> str:
 def remedy_of_task(told: str) -> str:
     """Return what to do about a task that Mesos has ended, given what it told; "" where that is not known."""
     for row in _TASK_ROWS:
-        if row.pattern is not None and row.pattern.search(told):
+        if row.pattern is not None and re.search(row.pattern, told):
             return row.remedy
     return ""
 

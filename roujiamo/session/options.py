@@ -6,13 +6,10 @@ row fills one field of `SessionRequest` or of `LaunchOptions`, which hold the de
 
 from __future__ import annotations
 
-import dataclasses
 import shlex
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
-from roujiamo import dialects
 from roujiamo.errors import UsageError
 from roujiamo.mesos.constraints import parse_constraint
 from roujiamo.mesos.framework_info import parse_roles
@@ -35,8 +32,7 @@ from roujiamo.session.option_values import (
 from roujiamo.session.request import SessionRequest
 
 
-@dataclass(frozen=True, kw_only=True)
-class LaunchOptions:
+class LaunchOptions(NamedTuple):
     """How a program is started in a session, and where the session's secret is read.
 
     `ports`: for MPI's own connections, low and high, both included.
@@ -52,8 +48,7 @@ class LaunchOptions:
     output: str | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
-class Option:
+class Option(NamedTuple):
     """One option: `flags` on the command line, `variable` in the environment, `field` that it fills.
 
     `read(text)` returns the value or raises ValueError with a sentence. `metavar` None: a switch; `off_flags` say its
@@ -561,16 +556,15 @@ OPTIONS = (
     ),
 )
 
-_SESSION_FIELDS = frozenset(field.name for field in dataclasses.fields(SessionRequest))
-_LAUNCH_FIELDS = frozenset(field.name for field in dataclasses.fields(LaunchOptions))
+_SESSION_FIELDS = frozenset(SessionRequest._fields)
+_LAUNCH_FIELDS = frozenset(LaunchOptions._fields)
 
 
 def default_of(option: Option) -> Any:
     """Return the value that an option has when nobody says anything."""
     for holder in (SessionRequest, LaunchOptions):
-        for field in dataclasses.fields(holder):
-            if field.name == option.field:
-                return None if field.default is dataclasses.MISSING else field.default
+        if option.field in holder._fields:
+            return holder._field_defaults.get(option.field)
     raise KeyError(option.field)
 
 
@@ -629,7 +623,11 @@ def session_request(
     Raises UsageError.
     """
     chosen = {field: value for field, value in values.items() if field in _SESSION_FIELDS}
-    for_ranks = dialects.variables_for_ranks(values["ports"]) if values.get("ports") else {}
+    for_ranks: dict[str, str] = {}
+    if values.get("ports"):
+        from roujiamo.dialects import variables_for_ranks
+
+        for_ranks = variables_for_ranks(values["ports"])
     chosen["environment"] = {
         **for_ranks,
         **chosen_environment(chosen.get("environment", ()), environment),

@@ -6,10 +6,9 @@ control connection, never from its argv: it may hold a secret. The broker trusts
 
 from __future__ import annotations
 
-import dataclasses
 import json
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 from roujiamo.errors import UsageError
 from roujiamo.mesos.framework_info import FAILOVER_TIMEOUT_SECONDS
@@ -25,8 +24,7 @@ DEFAULT_KEEPALIVE_SECONDS = 45.0
 _LISTS = ("constraints", "only_hosts", "exclude_hosts", "volumes", "devices", "rlimits", "uris")
 
 
-@dataclass(frozen=True, kw_only=True)
-class SessionRequest:
+class SessionRequest(NamedTuple):
     """What to allocate and how. Memory and disk in MB, times in seconds.
 
     `cpus_per_host` and `mem_per_host`, where given, take the place of what each process gets. Constraints, volumes and
@@ -54,7 +52,7 @@ class SessionRequest:
     owner_start: int = 0
     role: str = "*"
     principal: str | None = None
-    secret: str | None = field(default=None, repr=False)
+    secret: str | None = None
     nodes: int | None = None
     processes: int | None = None
     cpus_per_process: float = 1.0
@@ -82,7 +80,7 @@ class SessionRequest:
     rlimits: tuple[str, ...] = ()
     uris: tuple[str, ...] = ()
     prefix: str | None = None
-    environment: dict[str, str] = field(default_factory=dict, repr=False)
+    environment: Mapping[str, str] = {}
     timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS
     time_limit_seconds: float = 0.0
     reconnect_grace_seconds: float = DEFAULT_RECONNECT_GRACE_SECONDS
@@ -94,14 +92,18 @@ class SessionRequest:
     log_file: str | None = None
     log_json: str | None = None
     is_on_demand: bool = False
-    slots_by_host: dict[str, int] = field(default_factory=dict)
+    slots_by_host: Mapping[str, int] = {}
     slots_per_host: int = 1
     shims_explain: bool = False
     tells_moments: bool = False
 
+    def __repr__(self) -> str:
+        # Neither the secret nor the user's variables get into a log with it.
+        return f"SessionRequest({self.name!r} at {self.master!r})"
+
     def to_json(self) -> str:
         """Return the request as one line of JSON."""
-        return json.dumps(dataclasses.asdict(self))
+        return json.dumps(self._asdict())
 
     @classmethod
     def from_json(cls, text: str | bytes) -> SessionRequest:

@@ -11,27 +11,26 @@ import shlex
 from collections.abc import Iterable
 
 HIDDEN = "…"
+# Patterns are compiled (and kept, by `re`) as they are needed: at import they would cost each program 1.5 ms.
 # A name's part that makes it a secret's; `keymap`, `passive` and `tokenizer` are none.
-_SECRET = re.compile(
-    r"keys?(?:[-_]?id)?(?![a-z])|pass(?![a-z])|passw|passphrase|passcode|pwd|tokens?(?![a-z])|secret|credential",
-    re.IGNORECASE,
+_SECRET = (
+    r"(?i)keys?(?:[-_]?id)?(?![a-z])|pass(?![a-z])|passw|passphrase|passcode|pwd|tokens?(?![a-z])|secret"
+    r"|credential"
 )
 _PARTS = ("key", "pass", "pwd", "token", "secret", "credential")
-_SIGNATURE = re.compile(r"sig(?:nature)?$", re.IGNORECASE)
-_NAME = re.compile(r"[\w.-]+")
+_SIGNATURE = r"(?i)sig(?:nature)?$"
+_NAME = r"[\w.-]+"
 # The shell's own variables, and what names the place of a secret.
-_NO_SECRET = re.compile(r"(?:OLD)?PWD|.*[-_](?:file|path|dir)", re.IGNORECASE | re.DOTALL)
+_NO_SECRET = r"(?is)(?:OLD)?PWD|.*[-_](?:file|path|dir)"
 _SETS_VARIABLE = ("-genv", "-env", "--genv", "--env")
 # None of these is tried again within what it has passed: a long word costs no more than its length.
-_URL_SECRET = re.compile(r"(://[^/@:\s]*:)[^/\s]*@")
-_PARAMETER = re.compile(r"([?&])([\w.-]+)=([^&#\s'\"]*)")
+_URL_SECRET = r"(://[^/@:\s]*:)[^/\s]*@"
+_PARAMETER = r"([?&])([\w.-]+)=([^&#\s'\"]*)"
 # What a shell's word is made of.
-_PIECE = re.compile(r"""'([^']*)'|"((?:\\.|[^"\\])*)"|\\(.)|([^'"\\]+)""", re.DOTALL)
-_ESCAPED = re.compile(r"""\\(["\\$`])""")
+_PIECE = r"""(?s)'([^']*)'|"((?:\\.|[^"\\])*)"|\\(.)|([^'"\\]+)"""
+_ESCAPED = r"""\\(["\\$`])"""
 # A word of a shell's line: with its quotes, and up to what ends a command.
-_SHELL_WORD = re.compile(
-    r"""(?:'[^']*(?:'|$)|"(?:\\.|[^"\\])*(?:"|\\?$)|\\(?:.|$)|[^\s'"\\;&|()<>])+""", re.DOTALL
-)
+_SHELL_WORD = r"""(?s)(?:'[^']*(?:'|$)|"(?:\\.|[^"\\])*(?:"|\\?$)|\\(?:.|$)|[^\s'"\\;&|()<>])+"""
 
 
 def without_secrets(words: Iterable[str]) -> list[str]:
@@ -51,7 +50,7 @@ def line_without_secrets(line: str) -> str:
     line = _urls_without_secrets(line)
     if not _may_hold(line):
         return line
-    found = list(_SHELL_WORD.finditer(line))
+    found = list(re.finditer(_SHELL_WORD, line))
     shown, at = [], 0
     for match, word in zip(found, without_secrets(match[0] for match in found), strict=True):
         shown += [line[at : match.start()], word]
@@ -61,9 +60,9 @@ def line_without_secrets(line: str) -> str:
 
 def _is_secret(name: str) -> bool:
     return (
-        _SECRET.search(name) is not None
-        and _NAME.fullmatch(name) is not None
-        and _NO_SECRET.fullmatch(name) is None
+        re.search(_SECRET, name) is not None
+        and re.fullmatch(_NAME, name) is not None
+        and re.fullmatch(_NO_SECRET, name) is None
     )
 
 
@@ -75,7 +74,7 @@ def _shown(word: str) -> str:
     if not _may_hold(word):
         return word
     # `sh -c 'LINE'`: a word that is a line itself, or has one in quotes.
-    if _SHELL_WORD.fullmatch(word) is None:
+    if re.fullmatch(_SHELL_WORD, word) is None:
         return line_without_secrets(word)
     inner = _unquoted(word)
     if inner is None:
@@ -95,13 +94,13 @@ def _may_hold(text: str) -> bool:
 def _unquoted(word: str) -> str | None:
     """Return what a shell makes of a word (expansions apart), None where a quote is not closed."""
     parts, at = [], 0
-    for found in _PIECE.finditer(word):
+    for found in re.finditer(_PIECE, word):
         if found.start() != at:
             return None
         at = found.end()
         single, double, escaped, plain = found.groups()
         if double is not None:
-            parts.append(_ESCAPED.sub(r"\1", double))
+            parts.append(re.sub(_ESCAPED, r"\1", double))
         else:
             parts.append(single or escaped or plain or "")
     return "".join(parts) if at == len(word) else None
@@ -111,10 +110,10 @@ def _urls_without_secrets(text: str) -> str:
     if "://" not in text:
         return text
     if "@" in text:
-        text = _URL_SECRET.sub(rf"\1{HIDDEN}@", text)
-    return _PARAMETER.sub(_parameter, text) if "?" in text else text
+        text = re.sub(_URL_SECRET, rf"\1{HIDDEN}@", text)
+    return re.sub(_PARAMETER, _parameter, text) if "?" in text else text
 
 
 def _parameter(found: re.Match[str]) -> str:
-    is_secret = _is_secret(found[2]) or _SIGNATURE.search(found[2]) is not None
+    is_secret = _is_secret(found[2]) or re.search(_SIGNATURE, found[2]) is not None
     return f"{found[1]}{found[2]}={HIDDEN}" if is_secret else found[0]

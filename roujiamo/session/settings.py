@@ -8,32 +8,32 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from roujiamo.session.configuration import Entry
 from roujiamo.session.options import OPTIONS, Option, from_environment
 from roujiamo.session.secret_words import without_secrets
 
+if TYPE_CHECKING:
+    from roujiamo.session.configuration import Entry
 
-@dataclass(frozen=True)
-class Configuration:
+
+class Configuration(NamedTuple):
     """What the file at `path` says."""
 
     path: str
     entries: tuple[Entry, ...]
 
 
-@dataclass(frozen=True)
 class Settings:
     """By the options' fields: the `values` that are set, and the `sources` they come from, as the user knows these.
 
     `files`: the configurations that were read.
     """
 
-    values: dict[str, Any] = field(repr=False)
-    sources: dict[str, str]
-    files: tuple[str, ...] = ()
+    def __init__(self, values: dict[str, Any], sources: dict[str, str], files: tuple[str, ...] = ()) -> None:
+        self.values = values
+        self.sources = sources
+        self.files = files
 
     def shown(self) -> list[tuple[str, str, str]]:
         """Return option, value and source of each setting, as a user may be shown and a file may keep them."""

@@ -11,8 +11,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from roujiamo.session.names import natural_order
 
@@ -46,8 +45,7 @@ _HOST_SPANS = (
 )
 
 
-@dataclass(frozen=True)
-class Moment:
+class Moment(NamedTuple):
     """Something that happened at `at`; `task` "" is the session itself. `number` and `text` are a command's."""
 
     at: float
@@ -70,8 +68,7 @@ class Moment:
         )
 
 
-@dataclass(frozen=True)
-class Span:
+class Span(NamedTuple):
     """From `start` to `end`; `text` says more. `lane`: of those that overlap, each has its own, from 0."""
 
     name: str
@@ -81,19 +78,18 @@ class Span:
     lane: int = 0
 
 
-@dataclass
 class HostLine:
     """One host's task: its moments, what it did between them, and the remote commands that ran there."""
 
-    name: str
-    task: str
-    moments: dict[str, float] = field(default_factory=dict)
-    spans: list[Span] = field(default_factory=list)
-    commands: list[Span] = field(default_factory=list)
+    def __init__(self, name: str, task: str) -> None:
+        self.name = name
+        self.task = task
+        self.moments: dict[str, float] = {}
+        self.spans: list[Span] = []
+        self.commands: list[Span] = []
 
 
-@dataclass(frozen=True)
-class Timeline:
+class Timeline(NamedTuple):
     """The whole: `phases` of the session one after another, `hosts` in the order of their names."""
 
     start: float

@@ -57,7 +57,9 @@ def _start_session(pid: int, start: int, folder: Path) -> None:
         raise SessionGone("the launcher has ended")
     request = _request(owner, folder)
     sweep(folder.parent)
-    _wait_until_listening(SessionClient(request))
+    client = SessionClient(verbose=request.verbosity > 1)
+    client.ask_for(request)
+    _wait_until_listening(client)
 
 
 def _request(owner: Process, folder: Path) -> SessionRequest:

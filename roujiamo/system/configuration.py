@@ -11,7 +11,6 @@ import stat
 from collections.abc import Mapping
 
 from roujiamo.errors import UsageError
-from roujiamo.session.configuration import ConfigurationError, parse
 from roujiamo.session.settings import Configuration
 from roujiamo.system.configuration_files import VARIABLE, candidates
 
@@ -33,6 +32,9 @@ def read_configurations(environment: Mapping[str, str]) -> list[Configuration]:
             continue
         except OSError as error:
             raise UsageError(f"{name}: cannot be read: {error.strerror}") from error
+        # Brings tomllib and difflib, for which most users would wait in vain.
+        from roujiamo.session.configuration import ConfigurationError, parse
+
         try:
             entries = parse(text, environment.get("HOME", ""))
         except ConfigurationError as error:

@@ -10,7 +10,6 @@ A secret file holds the secret alone, or what Mesos's own `--credential` takes: 
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import os
 import select
@@ -54,7 +53,7 @@ def with_identity(
         raise UsageError(
             f"{source}: whose secret is it? Name the principal with --principal (ROUJIAMO_PRINCIPAL)"
         )
-    return dataclasses.replace(request, principal=principal, secret=secret)
+    return request._replace(principal=principal, secret=secret)
 
 
 def _read(path: str) -> str:

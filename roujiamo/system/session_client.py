@@ -7,10 +7,8 @@ included, from the control connection.
 from __future__ import annotations
 
 import contextlib
-import getpass
 import json
 import os
-import secrets
 import socket
 import subprocess
 from pathlib import Path
@@ -19,10 +17,12 @@ from roujiamo.session.request import SessionRequest
 from roujiamo.system.programs import program_command
 from roujiamo.system.runtime_folder import runtime_folder, sweep
 
+GIVE_UP_SECONDS = 5.0
+
 
 def new_session_name() -> str:
     """Return the id of a new session, which is its folder's name."""
-    return f"{os.getpid()}-{secrets.token_hex(4)}"
+    return f"{os.getpid()}-{os.urandom(4).hex()}"
 
 
 def new_session_folder(name: str = "") -> Path:
@@ -37,30 +37,39 @@ def new_session_folder(name: str = "") -> Path:
 
 def current_user() -> str:
     """Return the name of the user that submits."""
+    if not os.geteuid():
+        return "root"
+    import getpass
+
     try:
-        return getpass.getuser() if os.geteuid() else "root"
+        return getpass.getuser()
     except (KeyError, OSError):
         return str(os.geteuid())
 
 
 class SessionClient:
-    """A started broker: `control` is the connection to it, `pid` its process."""
+    """A started broker: `control` is the connection to it, `pid` its process. It does nothing before it is asked."""
 
-    def __init__(self, request: SessionRequest) -> None:
-        """Start the broker and send it `request`."""
+    def __init__(self, *, verbose: bool) -> None:
+        """Start the broker; with `verbose` its log goes to our stderr."""
         self.control, theirs = socket.socketpair()
         with theirs:
-            words = ["--control-fd", str(theirs.fileno()), *(["-v"] if request.verbosity > 1 else [])]
+            words = ["--control-fd", str(theirs.fileno()), *(["-v"] if verbose else [])]
             self._process = subprocess.Popen(
                 program_command("roujiamo.broker", *words),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
-                stderr=None if request.verbosity > 1 else subprocess.DEVNULL,
+                stderr=None if verbose else subprocess.DEVNULL,
                 pass_fds=(theirs.fileno(),),
                 start_new_session=True,
             )
         self.pid = self._process.pid
-        self.control.sendall(request.to_json().encode() + b"\n")
+
+    def ask_for(self, request: SessionRequest) -> None:
+        """Ask for the session, once."""
+        # Of a broker that is gone its end tells.
+        with contextlib.suppress(BrokenPipeError):
+            self.control.sendall(request.to_json().encode() + b"\n")
 
     def name_child(self, pid: int) -> None:
         """Tell the broker of a child of ours that is to end with us, should we be killed."""
@@ -71,6 +80,15 @@ class SessionClient:
         """Ask the broker to end the session; with `settle` once the remote commands have told how they ended."""
         with contextlib.suppress(OSError):
             self.control.sendall(json.dumps({"request": "end", "settle": settle}).encode() + b"\n")
+
+    def give_up(self) -> None:
+        """End a broker that was not asked for anything, and wait until it is gone, its driver included."""
+        self.control.close()
+        try:
+            self._process.wait(GIVE_UP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
 
     def wait(self, seconds: float) -> int:
         """Return the broker's exit status, once it has ended. Raises TimeoutExpired (subprocess)."""

@@ -27,7 +27,8 @@ class Session:
 
     def __init__(self, request: SessionRequest) -> None:
         self.request = request
-        self.client = SessionClient(request)
+        self.client = SessionClient(verbose=request.verbosity > 1)
+        self.client.ask_for(request)
         self.client.control.settimeout(scaled(60))
         self._lines = self.client.control.makefile("rb")
         self.events: list[dict[str, Any]] = []

@@ -1,6 +1,5 @@
 """Each MPI is recognised by what its mpiexec says of itself, and told what it needs."""
 
-import dataclasses
 import subprocess
 
 import pytest
@@ -145,8 +144,8 @@ def test_a_tree_wider_than_its_agents_is_refused(
 
 def test_names_cut_short_are_refused_where_two_would_be_the_same() -> None:
     """One host would get the ranks of both, more than it has slots; addresses are never cut."""
-    plan = dataclasses.replace(
-        PLAN, hosts=[LaunchHost("n1.east", 1), LaunchHost("N1.west", 1), LaunchHost("198.51.100.1", 1)]
+    plan = PLAN._replace(
+        hosts=[LaunchHost("n1.east", 1), LaunchHost("N1.west", 1), LaunchHost("198.51.100.1", 1)]
     )
     for name, flags in [
         ("Open MPI 4", ["--mca", "orte_keep_fqdn_hostnames", "0"]),
@@ -185,7 +184,7 @@ def test_names_cut_short_are_refused_where_two_would_be_the_same() -> None:
 )
 def test_the_network_and_the_ports_are_said_in_each_ones_words(name: str, expected: dict[str, str]) -> None:
     """And nothing is said where nothing is known."""
-    told = dataclasses.replace(PLAN, network="10.0.0.0/24", interface="eth0", ports=(4000, 4009))
+    told = PLAN._replace(network="10.0.0.0/24", interface="eth0", ports=(4000, 4009))
     assert expected.items() <= dialect_of(name).environment(told).items()
     assert not expected.keys() & dialect_of(name).environment(PLAN).keys()
 
@@ -194,9 +193,9 @@ def test_intels_tree_is_flat_where_an_interface_has_other_names_on_the_hosts() -
     """Its daemons take the launch host's name for their own when they start others, and fail where they have none."""
     intel = dialect_of("Intel MPI")
     alike = [LaunchHost(f"agent{n}", 1, interface="eth0") for n in range(40)]
-    told = dataclasses.replace(PLAN, hosts=alike, interface="eth0")
+    told = PLAN._replace(hosts=alike, interface="eth0")
     assert "I_MPI_HYDRA_BRANCH_COUNT" not in intel.environment(told)
-    odd = dataclasses.replace(told, hosts=[*alike, LaunchHost("agent40", 1, interface="ens5")])
+    odd = told._replace(hosts=[*alike, LaunchHost("agent40", 1, interface="ens5")])
     assert intel.environment(odd)["I_MPI_HYDRA_BRANCH_COUNT"] == "41"
 
 
@@ -204,19 +203,19 @@ def test_intels_tree_is_flat_where_an_interface_has_other_names_on_the_hosts() -
 def test_open_mpi_gets_no_ports_where_the_launch_host_is_a_host(name: str) -> None:
     """Its mpiexec listens on all of them, and the daemon and the ranks beside it would wait for ever."""
     here = [LaunchHost("agent1", 1), LaunchHost("198.51.100.2", 1, "agent2", is_here=True)]
-    told = dataclasses.replace(PLAN, hosts=here, ports=(4000, 4009))
+    told = PLAN._replace(hosts=here, ports=(4000, 4009))
     refusal = dialect_of(name).refusal(told, [], {})
     assert refusal is not None
     assert "none is left for host agent2" in refusal
     assert not [value for value in dialect_of(name).environment(told).values() if "4000" in value]
-    assert dialect_of(name).refusal(dataclasses.replace(told, ports=None), [], {}) is None
-    assert dialect_of(name).refusal(dataclasses.replace(told, hosts=HOSTS), [], {}) is None
+    assert dialect_of(name).refusal(told._replace(ports=None), [], {}) is None
+    assert dialect_of(name).refusal(told._replace(hosts=HOSTS), [], {}) is None
 
 
 def test_fewer_ports_than_a_host_needs_are_refused() -> None:
     """The daemon and each process listen on one at least."""
-    assert dialects.ports_refusal(dataclasses.replace(PLAN, ports=(4000, 4003))) is None
-    refusal = dialects.ports_refusal(dataclasses.replace(PLAN, ports=(4000, 4002)))
+    assert dialects.ports_refusal(PLAN._replace(ports=(4000, 4003))) is None
+    refusal = dialects.ports_refusal(PLAN._replace(ports=(4000, 4002)))
     assert refusal is not None
     assert "than the 4 that" in refusal
 

@@ -1,6 +1,5 @@
 """A launch host with a bridge that leads nowhere, as containers' are; each host has the same, at the same address."""
 
-import dataclasses
 import os
 import shutil
 import subprocess
@@ -52,9 +51,7 @@ def test_daemons_call_home_where_the_call_backs_came(bench: Bench, networks: str
     bench.around = (*f"{inside}-1".split(),)
     # Alias 198.51.100.N is the host behind 10.77.0.(N+1).
     bench.write_agent(f"{inside}-$((${{host##*.}} + 1))")
-    told = dataclasses.replace(
-        bench.plan(2, 1), network="10.77.0.0/24", interface="eth0", ports=(42000, 42050)
-    )
+    told = bench.plan(2, 1)._replace(network="10.77.0.0/24", interface="eth0", ports=(42000, 42050))
     lines = bench.run(told, "-n", "3")
     assert sorted(line.partition(",")[0] for line in lines.elements()) == [
         "on 198.51.100.1",
