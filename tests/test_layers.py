@@ -91,6 +91,8 @@ SHIM_MAY_LOAD = {
     "_struct",
     "errno",
     "fcntl",
+    "gc",
+    "marshal",
     "posix",
     "select",
     "struct",

@@ -30,7 +30,7 @@ LAUNCHERS = frozenset(
         b"prterun_wrapper",
     )
 )
-# /proc/PID/comm holds so many bytes (proc(5)).
+# The name of a process has so many bytes (proc(5), /proc/pid/stat, field 2).
 _COMM_LENGTH = 15
 _COMMS = frozenset(name[:_COMM_LENGTH] for name in LAUNCHERS)
 
@@ -106,8 +106,8 @@ def find_launcher() -> "Launcher | None":
         state = _read_stat(pid)
         if state is None or pid <= 1:
             return None
-        parent, start = state
-        if _is_launcher(pid):
+        parent, start, name = state
+        if _is_launcher(pid, name):
             return Launcher(pid, start)
         pid = parent
     return None
@@ -119,23 +119,24 @@ def read_start(pid: int) -> int:
     return -1 if state is None else state[1]
 
 
-def _read_stat(pid: int) -> "tuple[int, int] | None":
-    """Return the parent and the start time of a process; None where there is none that runs."""
+def _read_stat(pid: int) -> "tuple[int, int, bytes] | None":
+    """Return the parent, the start time and the name of a process; None where there is none that runs."""
     try:
         text = _read(b"/proc/%d/stat" % pid, 4096)
     except OSError:
         return None
     # The name, in parentheses, may hold blanks and parentheses itself.
-    fields = text.rpartition(b")")[2].split()
+    before, _, after = text.rpartition(b")")
+    fields = after.split()
     if len(fields) < 20 or fields[0] in (b"Z", b"X"):
         return None
-    return int(fields[1]), int(fields[19])
+    return int(fields[1]), int(fields[19]), before.partition(b"(")[2]
 
 
-def _is_launcher(pid: int) -> bool:
+def _is_launcher(pid: int, name: bytes) -> bool:
+    if name in _COMMS:
+        return True
     try:
-        if _read(b"/proc/%d/comm" % pid, 64).rstrip(b"\n") in _COMMS:
-            return True
         # A link or a script may have another name than the program; another user's program cannot be looked at.
         return posix.readlink(b"/proc/%d/exe" % pid).rpartition(b"/")[2] in LAUNCHERS
     except OSError:
