@@ -33,6 +33,11 @@ _DRIVER = ("roujiamo.driver.program", "roujiamo.driver.framework", "roujiamo.dri
             id="what starts the driver",
         ),
         pytest.param(
+            ("roujiamo.cli", "roujiamo.system.broker_client"),
+            ("argparse", "asyncio", "logging", "pathlib", "roujiamo.session", "typing"),
+            id="what starts the broker",
+        ),
+        pytest.param(
             ("roujiamo.broker.session",),
             # inspect, and so ast and dis, are asyncio's.
             ("argparse", "http.client", "psutil", "roujiamo.session.configuration", "tomllib"),

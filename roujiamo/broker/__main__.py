@@ -1,6 +1,6 @@
-"""`python -m roujiamo.broker --control-fd N`: the broker's process. Started by the programs that want a session.
+"""`python -m roujiamo.broker --control-fd N --log-fd M`: the broker's process, started by who wants a session.
 
-`-v` behind it: the driver logs to stderr too. The driver is started before all else is loaded: see `driver_process`.
+The driver is started before all else is loaded: see `driver_process`.
 """
 
 from __future__ import annotations
@@ -14,23 +14,23 @@ from roujiamo.errors import UsageError
 
 def main(arguments: list[str]) -> int:
     """Run one session on the control connection whose descriptor is named; return the exit status."""
-    if arguments[:1] != ["--control-fd"] or not arguments[1:2] or not arguments[1].isdigit():
+    if arguments[0::2] != ["--control-fd", "--log-fd"] or not all(word.isdigit() for word in arguments[1::2]):
         print("roujiamo.broker: started by roujiamo itself; use `roujiamo run`", flush=True)
         return UsageError.exit_status
-    descriptor = int(arguments[1])
-    os.set_inheritable(descriptor, False)
+    control, log = int(arguments[1]), int(arguments[3])
+    os.set_inheritable(control, False)
     try:
-        driver = DriverProcess(verbose=arguments[2:] == ["-v"])
+        driver = DriverProcess("--log-fd", str(log))
     except OSError:
         # The session tries again, when there is somebody to tell why it does not work.
         driver = None
-
+    os.set_inheritable(log, False)
     _load_asyncio()
     import socket
 
     from roujiamo.broker.program import run
 
-    return run(socket.socket(fileno=descriptor), driver)
+    return run(socket.socket(fileno=control), log, driver)
 
 
 def _load_asyncio() -> None:

@@ -34,13 +34,11 @@ class Driver:
         self,
         settings: dict[str, Any],
         on_event: Callable[[Event], None],
-        verbose: bool,
         spawned: DriverProcess | None = None,
     ) -> None:
-        """`settings`: the first line (master, framework, principal, secret). `spawned`: open, and not told yet."""
+        """`settings`: the first line (see `roujiamo.driver.lines`). `spawned`: open, and not told yet."""
         self._settings = settings
         self._on_event = on_event
-        self._verbose = verbose
         self._spawned = spawned
         self._process: DriverProcess | None = None
         self._reading: asyncio.Task[None]
@@ -58,7 +56,7 @@ class Driver:
         """Start the process and tell it what to subscribe with."""
         spawned, self._spawned = self._spawned, None
         if spawned is None:
-            spawned = DriverProcess(verbose=self._verbose)
+            spawned = DriverProcess(*(["-v"] if self._settings["verbose"] else []))
             await spawned.open()
         self._process = spawned
         self._send(self._settings)

@@ -25,11 +25,11 @@ _UNKNOWN_STATUS = 255
 class DriverProcess:
     """One driver. `open` comes before all else but `drop`; `status` is None while it runs."""
 
-    def __init__(self, *, verbose: bool) -> None:
-        """Start it. Raises OSError."""
+    def __init__(self, *options: str) -> None:
+        """Start it with these options (see `roujiamo.driver.program`). Raises OSError."""
         self.status: int | None = None
         self._transport: asyncio.WriteTransport | None = None
-        line = program_command("roujiamo.driver", *(["-v"] if verbose else []))
+        line = program_command("roujiamo.driver", *options)
         pipes = [*os.pipe()]
         try:
             pipes += os.pipe()

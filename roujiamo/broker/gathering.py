@@ -115,9 +115,9 @@ class Gathering:
                 "framework": framework,
                 "principal": self.credential[0],
                 "secret": self.credential[1],
+                "verbose": request.verbosity > 1,
             },
             self._events.put_nowait,
-            verbose=request.verbosity > 1,
             spawned=self._spawned_driver,
         )
         await self._driver.start()

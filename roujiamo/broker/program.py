@@ -44,10 +44,11 @@ MAX_REQUEST = 8 << 20
 TOLD_TO_END = "somebody has told the session's broker to end (SIGTERM), and the session with it"
 
 
-def run(control: socket.socket, driver: DriverProcess | None) -> int:
+def run(control: socket.socket, log_descriptor: int, driver: DriverProcess | None) -> int:
     """Run one session on the control connection; return the exit status.
 
-    `driver`: has been started and not been told anything; None where that did not work.
+    `log_descriptor`: the stderr of who started us, for a session that is to show its log. `driver`: has been started
+    and not been told anything; None where that did not work.
     """
     # The program that started us waits for its signals with all of them blocked, and a mask is inherited.
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
@@ -57,7 +58,7 @@ def run(control: socket.socket, driver: DriverProcess | None) -> int:
     collect_rarely()
     descriptor = control.fileno()
     try:
-        return asyncio.run(_serve(control, driver))
+        return asyncio.run(_serve(control, log_descriptor, driver))
     except (OSError, RuntimeError) as error:
         # There is no descriptor for a loop, say: the one way that is left to say so needs none.
         if driver is not None:
@@ -96,7 +97,7 @@ def collect_rarely() -> None:
     gc.set_threshold(50_000, 20, 50)
 
 
-async def _serve(control: socket.socket, driver: DriverProcess | None) -> int:
+async def _serve(control: socket.socket, log_descriptor: int, driver: DriverProcess | None) -> int:
     reader, writer = await asyncio.open_unix_connection(sock=control, limit=MAX_REQUEST)
 
     def notify(event: dict[str, Any]) -> None:
@@ -106,10 +107,13 @@ async def _serve(control: socket.socket, driver: DriverProcess | None) -> int:
     folder = None
     try:
         request = SessionRequest.from_json(await asyncio.wait_for(reader.readline(), REQUEST_SECONDS))
+        if request.verbosity > 1:
+            os.dup2(log_descriptor, 2)
+        os.close(log_descriptor)
         folder = SessionFolder(Path(request.folder))
         _start_log(folder.path / "log", request)
         # A second time, what did not work says why.
-        driver = driver or DriverProcess(verbose=request.verbosity > 1)
+        driver = driver or DriverProcess(*(["-v"] if request.verbosity > 1 else []))
         await driver.open()
         failure = await _run(request, folder, notify, reader, driver)
         status = failure.exit_status if failure else 0

@@ -6,18 +6,19 @@ are imported only when they are run, so that `--help` is quick and works without
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
-from collections.abc import Sequence
 from importlib import import_module
-from typing import TYPE_CHECKING
 
-from roujiamo.cli.parser import Parser
 from roujiamo.errors import RoujiamoError
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Callable, Sequence
+
     from roujiamo.cli.grammar import Command
+    from roujiamo.system.broker_client import SessionClient
 
 DESCRIPTION = "Run unmodified MPI programs on Apache Mesos."
 EPILOG = """\
@@ -52,6 +53,8 @@ def main_parser(command: str = "") -> argparse.ArgumentParser:
 
     `help` speaks of all of them.
     """
+    from roujiamo.cli.parser import Parser
+
     parser = Parser(prog="roujiamo", description=DESCRIPTION, epilog=EPILOG)
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     one = command if command != "help" else ""
@@ -79,20 +82,34 @@ def programs() -> tuple[Command, ...]:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the `roujiamo` command; return its exit status."""
     words = sys.argv[1:] if arguments is None else arguments
-    return _run(main_parser(words[0] if words else ""), "roujiamo", words)
+    command = words[0] if words else ""
+    return _run(lambda: main_parser(command), "roujiamo", words, is_run=command == "run")
 
 
 def ompirun_main(arguments: Sequence[str] | None = None) -> int:
     """Run `ompirun.sh`; return its exit status."""
-    from roujiamo.cli.run_command import ompirun_parser
 
-    return _run(ompirun_parser(), "ompirun.sh", sys.argv[1:] if arguments is None else arguments)
+    def parser() -> argparse.ArgumentParser:
+        from roujiamo.cli.run_command import ompirun_parser
+
+        return ompirun_parser()
+
+    return _run(parser, "ompirun.sh", sys.argv[1:] if arguments is None else arguments, is_run=True)
 
 
-def _run(parser: argparse.ArgumentParser, program: str, arguments: Sequence[str]) -> int:
+def _run(
+    parser: Callable[[], argparse.ArgumentParser], program: str, arguments: Sequence[str], *, is_run: bool
+) -> int:
     _open_standard_descriptors()
-    options = parser.parse_args(arguments)
+    client: SessionClient | None = None
     try:
+        if is_run and _starts_session(arguments):
+            # The first thing, as it has more to load than all that comes before it is asked (50 ms sooner).
+            from roujiamo.system.broker_client import SessionClient
+
+            client = SessionClient()
+        options = parser().parse_args(arguments)
+        options.client = client
         return int(options.function(options))
     except RoujiamoError as error:
         print(f"{program}: {error}", file=sys.stderr)
@@ -107,6 +124,19 @@ def _run(parser: argparse.ArgumentParser, program: str, arguments: Sequence[str]
         return RoujiamoError.exit_status
     except KeyboardInterrupt:
         return 130
+    finally:
+        if client is not None:
+            client.give_up()
+
+
+def _starts_session(arguments: Sequence[str]) -> bool:
+    """Tell, from no more than a look, if a run of these words starts a session of its own, unless they are wrong."""
+    other = ("-h", "--h", "-V", "--vers", "--dry")
+    return (
+        len(arguments) > 1
+        and "ROUJIAMO_SOCKET" not in os.environ
+        and not any(word.startswith(other) for word in arguments)
+    )
 
 
 def _open_standard_descriptors() -> None:

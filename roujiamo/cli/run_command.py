@@ -91,4 +91,4 @@ def run(options: argparse.Namespace) -> int:
         return run_in_allocation(wanted, folder)
     from roujiamo.run.program import run as run_program
 
-    return run_program(wanted)
+    return run_program(wanted, options.client)

@@ -3,6 +3,7 @@
 Runs in the driver. The first line is the configuration, each one after it a call:
 
     {"master": "HOST:PORT", "framework": {FrameworkInfo}, "principal": ..., "secret": ..., "limits": {optional}}
+    (and "verbose": true, for a log where the command line says)
     {"call": "accept", "offer_ids": [...], "operations": [...], "refuse_seconds": 5.0}
     {"call": "decline", "offer_ids": [...], "refuse_seconds": 5.0}
     {"call": "revive"}  {"call": "suppress"}  {"call": "kill", "task_id": ..., "agent_id": ...}
@@ -56,6 +57,7 @@ class Configuration(NamedTuple):
     framework: Mapping[str, Any]
     credential: Credential | None = None
     limits: Limits = Limits()
+    is_verbose: bool = False
 
 
 class Request(NamedTuple):
@@ -85,7 +87,8 @@ def parse_configuration(line: bytes) -> Configuration:
     if principal is None and secret is not None:
         raise UsageError("a secret needs a principal")
     credential = None if principal is None or secret is None else Credential(principal, secret)
-    return Configuration(parse_master(master), framework, credential, _limits(content.get("limits") or {}))
+    limits = _limits(content.get("limits") or {})
+    return Configuration(parse_master(master), framework, credential, limits, bool(content.get("verbose")))
 
 
 def parse_call(line: bytes) -> dict[str, Any]:

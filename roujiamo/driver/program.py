@@ -44,14 +44,18 @@ _GONE = select.POLLHUP | select.POLLERR | select.POLLNVAL
 
 
 def main(argv: Sequence[str]) -> int:
-    """Run the driver until its framework is torn down; return the exit status. `-v`: log to stderr; `-vv`: all."""
-    if list(argv) not in ([], ["-v"], ["-vv"]):
+    """Run the driver until its framework is torn down; return the exit status.
+
+    `-v`: log to stderr; `-vv`: all. `--log-fd N`: log there, if the first line says so.
+    """
+    log_descriptor = int(argv[1]) if len(argv) == 2 and argv[0] == "--log-fd" and argv[1].isdigit() else -1
+    if log_descriptor < 0 and list(argv) not in ([], ["-v"], ["-vv"]):
         print("roujiamo.driver: started by a session's broker; use `roujiamo run`", file=sys.stderr)
         return UsageError.exit_status
     inbox = Inbox()
     _set_signals(inbox)
     reader, writer = _take_pipes()
-    _set_logging("".join(argv).count("v"))
+    _set_logging(argv[0].count("v") if log_descriptor < 0 and argv else 0)
     try:
         load_pymesos()
     except MissingDependency as error:
@@ -63,6 +67,12 @@ def main(argv: Sequence[str]) -> int:
         configuration = parse_configuration(first_lines[0])
     except (UsageError, ProtocolError) as error:
         return _refuse(writer, MasterTrouble(INVALID, str(error)), 2)
+    if log_descriptor >= 0:
+        if configuration.is_verbose:
+            os.dup2(log_descriptor, 2)
+            os.dup2(log_descriptor, 1)
+            _set_logging(1)
+        os.close(log_descriptor)
     return Program(configuration, inbox, reader, writer).run(first_lines[1:])
 
 

@@ -18,9 +18,10 @@ from roujiamo.run.waiting import BrokerSaid, ChildEnded, Happening, SignalCame, 
 from roujiamo.session import timeline
 from roujiamo.session.request import SessionRequest
 from roujiamo.session.timeline import Moment
+from roujiamo.system.broker_client import SessionClient
 from roujiamo.system.processes import read_process
 from roujiamo.system.runtime_folder import remove_left
-from roujiamo.system.session_client import SessionClient, current_user, new_session_folder
+from roujiamo.system.session_client import current_user, new_session_folder
 
 # Goodbyes, TEARDOWN with its retries, and the local cluster's end all have deadlines of their own in the broker.
 CLOSE_SECONDS = 45.0
@@ -80,7 +81,7 @@ class HeldSession:
         self._waiting = waiting
         self._progress = progress
         self._is_broker_gone = False
-        self._client = client or SessionClient(verbose=request.verbosity > 1)
+        self._client = client or SessionClient()
         self._client.ask_for(self.request)
         waiting.watch(self._client.pid)
         waiting.follow(self._client.control)

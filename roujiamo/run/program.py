@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import shlex
 import time
+from functools import partial
 
 from roujiamo.errors import RoujiamoError, TimeLimitReached
 from roujiamo.run import launcher as launchers
@@ -25,25 +26,27 @@ from roujiamo.run.timeline_file import check_place, write_timeline
 from roujiamo.run.waiting import Waiting
 from roujiamo.session import timeline
 from roujiamo.session.secret_words import without_secrets
-from roujiamo.system.session_client import SessionClient
+from roujiamo.system.broker_client import SessionClient
 
 
-def run(options: RunOptions) -> int:
-    """Do what `roujiamo run` does; return the exit status. Raises RoujiamoError."""
-    return kept(options, _run)
+def run(options: RunOptions, client: SessionClient | None = None) -> int:
+    """Do what `roujiamo run` does; return the exit status. Raises RoujiamoError.
+
+    `client`: a broker that has been started, and not been asked for anything.
+    """
+    # Loads while mpiexec says its version, and asks for nothing before that is known.
+    client = client or SessionClient()
+    try:
+        return kept(options, partial(_run, client))
+    finally:
+        client.give_up()
 
 
-def _run(options: RunOptions, progress: Progress, record: Record) -> int:
+def _run(client: SessionClient, options: RunOptions, progress: Progress, record: Record) -> int:
     finding = launchers.Finding(options.launch.mpiexec)
     launchers.shim_folder()
     check_place(options.launch.timeline)
-    # Loads while mpiexec says its version, and asks for nothing before that is known.
-    client = SessionClient(verbose=options.request.verbosity > 1)
-    try:
-        launcher = finding.result()
-    except BaseException:
-        client.give_up()
-        raise
+    launcher = finding.result()
     if launcher.dialect is None:
         progress.say(
             0,
@@ -56,6 +59,7 @@ def _run(options: RunOptions, progress: Progress, record: Record) -> int:
         status = -1
         found: list[str] = []
         try:
+            launchers.load()
             session.wait_until_ready()
             started = time.monotonic()
             status, stray = _run_launcher(options, launcher, session, waiting, progress, record)

@@ -21,11 +21,12 @@ from roujiamo.session.launcher_line import local_names, parse_line, slots_by_hos
 from roujiamo.session.option_values import read_count
 from roujiamo.session.request import SessionRequest
 from roujiamo.session.settings import gather
+from roujiamo.system.broker_client import SessionClient
 from roujiamo.system.configuration import read_configurations
 from roujiamo.system.identity import with_identity
 from roujiamo.system.processes import Process, read_process
 from roujiamo.system.runtime_folder import sweep
-from roujiamo.system.session_client import SessionClient, current_user
+from roujiamo.system.session_client import current_user
 
 # A local cluster takes its time where it has many agents.
 LISTEN_SECONDS = 45.0
@@ -57,7 +58,7 @@ def _start_session(pid: int, start: int, folder: Path) -> None:
         raise SessionGone("the launcher has ended")
     request = _request(owner, folder)
     sweep(folder.parent)
-    client = SessionClient(verbose=request.verbosity > 1)
+    client = SessionClient()
     client.ask_for(request)
     _wait_until_listening(client)
 

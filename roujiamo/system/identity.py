@@ -19,8 +19,8 @@ from collections.abc import MutableMapping
 
 from roujiamo.errors import UsageError
 from roujiamo.session.request import SessionRequest
+from roujiamo.system.programs import SECRET_VARIABLE
 
-SECRET_VARIABLE = "ROUJIAMO_SECRET"
 MAX_SECRET_FILE = 65_536
 # A pipe's writer may ask its user for a pass phrase first.
 PIPE_SECONDS = 60.0

@@ -10,12 +10,25 @@ from __future__ import annotations
 import os
 import sys
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
 # The folder that the package is in. (Not by pathlib, which would take longer to load than all else here.)
 _FOLDER = os.path.dirname(os.path.dirname(os.path.dirname(os.path.realpath(__file__))))
 _START = (
     "import runpy, sys; sys.path[0] = sys.argv.pop(1); "
     "runpy.run_module(sys.argv.pop(1), run_name='__main__', alter_sys=True)"
 )
+
+
+# A principal's secret. It goes to nobody's environment; whom it concerns gets it over a connection.
+SECRET_VARIABLE = "ROUJIAMO_SECRET"
+
+
+def without_secret(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return what a program of ours inherits."""
+    return {name: value for name, value in environment.items() if name != SECRET_VARIABLE}
 
 
 def program_command(module: str, *arguments: str) -> list[str]:

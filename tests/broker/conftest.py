@@ -15,7 +15,8 @@ from typing import Any
 import pytest
 
 from roujiamo.session.request import SessionRequest
-from roujiamo.system.session_client import SessionClient, current_user
+from roujiamo.system.broker_client import SessionClient
+from roujiamo.system.session_client import current_user
 from tests.support import MASTERS, real_mesos, scaled
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -27,7 +28,7 @@ class Session:
 
     def __init__(self, request: SessionRequest) -> None:
         self.request = request
-        self.client = SessionClient(verbose=request.verbosity > 1)
+        self.client = SessionClient()
         self.client.ask_for(request)
         self.client.control.settimeout(scaled(60))
         self._lines = self.client.control.makefile("rb")

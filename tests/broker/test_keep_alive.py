@@ -122,7 +122,7 @@ def test_a_driver_that_does_not_answer_is_replaced(monkeypatch: pytest.MonkeyPat
     )
 
     async def scenario() -> None:
-        driver = Driver({"framework": {}}, lambda event: None, verbose=False)
+        driver = Driver({"framework": {}, "verbose": False}, lambda event: None)
         await driver.start()
         first = driver._process
         assert first is not None
