@@ -16,6 +16,7 @@ import socket
 from collections.abc import Callable
 
 from roujiamo.broker.hosts import Host
+from roujiamo.broker.streams import Receiver
 from roujiamo.errors import AuthenticationError, ProtocolError, RoujiamoError
 from roujiamo.protocol.handshake import HELLO_SIZE, NONCE_SIZE, PROOF_SIZE, Responder
 
@@ -27,7 +28,7 @@ PENDING_LIMIT = 1024
 BACKLOG = 4096
 
 
-class CallBackConnection(asyncio.Protocol):
+class CallBackConnection(Receiver):
     """One TCP connection: HELLO, PROOF, then the bytes of a host's link."""
 
     __slots__ = ("_buffer", "_host", "_port", "_proving", "_responder", "_told", "_transport", "deadline")
@@ -48,7 +49,7 @@ class CallBackConnection(asyncio.Protocol):
         self._port.admit(self)
         self.deadline = asyncio.get_running_loop().call_later(HANDSHAKE_SECONDS, self.abort)
 
-    def data_received(self, data: bytes) -> None:
+    def data_received(self, data: memoryview) -> None:
         try:
             if self._host is not None:
                 if self._host.transport is not self._transport:

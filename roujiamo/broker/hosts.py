@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from roujiamo.broker.streams import Outlet, write
 from roujiamo.errors import ProtocolError
 from roujiamo.protocol import frames
 from roujiamo.protocol.channel import CLOSED, decode_reason, encode_reason
@@ -36,11 +37,10 @@ MAX_TOLD_COMMAND = 4096
 MAX_TOLD_STDERR = 4096
 
 
-class Host:
+class Host(Outlet):
     """A host, from the ACCEPT to the end of its task."""
 
     __slots__ = (
-        "_flush_scheduled",
         "_opened",
         "_routes",
         "_next_number",
@@ -95,6 +95,7 @@ class Host:
         `on_failed` is given a command's status and what it has said last on stderr, once when it ends and once when all
         that it said is known. What it returns then is for the command's opener.
         """
+        super().__init__()
         self.name = name
         self.alias = ""
         self.callback_address = ""
@@ -127,7 +128,6 @@ class Host:
         self._statuses: dict[int, int] = {}
         self._opened: dict[int, Route] = {}
         self._next_number = 1
-        self._flush_scheduled = False
 
     # Frames to the proxy.
 
@@ -139,21 +139,13 @@ class Host:
         if self.link is None:
             return
         self.link.send_frame(frame_type, channel, *payload)
-        if not self._flush_scheduled:
-            self._flush_scheduled = True
-            asyncio.get_running_loop().call_soon(self.flush)
+        self.flush_soon()
 
-    def hold(self) -> None:
-        """Until the next `flush`, which is the caller's, frames wait: it spares a turn of the loop."""
-        self._flush_scheduled = True
-
-    def flush(self) -> None:
-        """Write what may be written now."""
-        self._flush_scheduled = False
+    def _write(self) -> None:
         if self.link is not None and self.transport is not None:
-            data = self.link.data_to_send()
-            if data:
-                self.transport.write(data)
+            pieces = self.link.pieces_to_send()
+            if pieces:
+                write(self.transport, pieces)
 
     # Routes.
 
@@ -181,21 +173,32 @@ class Host:
             self._statuses.pop(number, None)
             self.on_command(self, number, route, True)
 
-    def receive_data(self, data: bytes) -> None:
+    def receive_data(self, data: bytes | memoryview) -> None:
         """Take bytes of the proxy's connection. Raises ProtocolError; the connection is of no use then."""
         link = self.link
         if link is None:
             return
-        for frame_type, channel, payload in link.receive_data(data):
-            if self.state == LOST:
-                # By what came before in the same batch; what it still asks for, nobody would ever end.
-                return
-            if channel == 0:
-                self._receive_own(frame_type, payload)
-            elif channel % 2:
-                self._receive_answer(frame_type, channel, payload)
-            else:
-                self._receive_request(frame_type, channel, payload)
+        openers: set[Outlet] = set()
+        try:
+            for frame_type, channel, payload in link.receive_data(data):
+                if self.state == LOST:
+                    # By what came before in the same batch; what it still asks for, nobody would ever end.
+                    return
+                if channel == 0:
+                    self._receive_own(frame_type, payload)
+                elif channel % 2:
+                    route = self._routes.get(channel)
+                    if route is not None:
+                        opener = route.opener
+                        if isinstance(opener, Outlet) and opener not in openers:
+                            openers.add(opener)
+                            opener.hold()
+                        self._receive_answer(frame_type, channel, route, payload)
+                else:
+                    self._receive_request(frame_type, channel, payload)
+        finally:
+            for each in openers:
+                each.flush()
         self.flush()
         link.receive_data(b"")
 
@@ -215,11 +218,8 @@ class Host:
                 f"the task on {self.name} ended: {reason}" if reason else f"the task on {self.name} ended"
             )
 
-    def _receive_answer(self, frame_type: int, number: int, payload: bytes) -> None:
+    def _receive_answer(self, frame_type: int, number: int, route: Route, payload: bytes) -> None:
         """A frame of a command that runs here."""
-        route = self._routes.get(number)
-        if route is None:
-            return
         try:
             status = _failure(frame_type, payload)
             if frame_type in (frames.CLOSE, frames.OPEN_FAILURE) and route.state != CLOSED:

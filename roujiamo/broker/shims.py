@@ -18,15 +18,13 @@ from pathlib import Path
 from typing import Any
 
 from roujiamo.broker.hosts import Host
+from roujiamo.broker.streams import Outlet, Receiver, write
 from roujiamo.errors import ProtocolError, RoujiamoError
 from roujiamo.protocol import frames
 from roujiamo.protocol.channel import CLOSED
 from roujiamo.protocol.route import Route
 
 log = logging.getLogger(__name__)
-
-# These go at once; the others of one turn of the loop go together: a command that ends at once is told in one piece.
-_PROMPT = (frames.DATA, frames.EXTENDED_DATA, frames.CONTROL)
 
 _CREDENTIALS = struct.Struct("3i")
 
@@ -40,13 +38,17 @@ def peer_uid(connection: socket.socket) -> int:
     return int(_CREDENTIALS.unpack(credentials)[1])
 
 
-class ShimConnection(asyncio.Protocol):
-    """One shim: an OPEN, then the frames of its channel both ways."""
+class ShimConnection(Receiver, Outlet):
+    """One shim: an OPEN, then the frames of its channel both ways.
+
+    What one turn of the loop has for it goes together: a command that ends at once is told in one piece.
+    """
 
     def __init__(self, socket_server: ShimSocket) -> None:
+        super().__init__()
         self._server = socket_server
         self._decoder = frames.Decoder()
-        self._frames: list[bytes] = []
+        self._pieces: list[bytes] = []
         self._transport: asyncio.Transport | None = None
         self._route: Route | None = None
 
@@ -60,7 +62,7 @@ class ShimConnection(asyncio.Protocol):
             return
         self._server.connections.add(self)
 
-    def data_received(self, data: bytes) -> None:
+    def data_received(self, data: memoryview) -> None:
         host = self._route.acceptor if self._route is not None else None
         if isinstance(host, Host):
             host.hold()
@@ -95,25 +97,21 @@ class ShimConnection(asyncio.Protocol):
         if not isinstance(request, dict):
             raise ProtocolError("a request that is no JSON object")
         self.send_frame(frames.CONTROL, 0, json.dumps(self._server.answer(request)).encode())
+        self.flush()
 
     def send_frame(self, frame_type: int, channel: int, payload: bytes = b"") -> None:
         """Write one frame to the shim. What waits here is bounded by the window that the shim granted."""
         if self._transport is None or self._transport.is_closing():
             return
-        self._frames.append(frames.encode(frame_type, channel, payload))
+        self._pieces += frames.encode_pieces(frame_type, channel, payload)
         if frame_type in (frames.CLOSE, frames.OPEN_FAILURE):
-            self._flush()
-            self._transport.close()
-        elif frame_type in _PROMPT:
-            self._flush()
-        elif len(self._frames) == 1:
-            asyncio.get_running_loop().call_soon(self._flush)
+            self.close()
+        else:
+            self.flush_soon()
 
-    def _flush(self) -> None:
-        if self._frames and self._transport is not None:
-            data = b"".join(self._frames)
-            self._frames.clear()
-            self._transport.write(data)
+    def _write(self) -> None:
+        if self._pieces and self._transport is not None:
+            write(self._transport, self._pieces)
 
     def connection_lost(self, error: Exception | None) -> None:
         self._server.connections.discard(self)
@@ -122,7 +120,7 @@ class ShimConnection(asyncio.Protocol):
 
     def close(self) -> None:
         """Close the connection when all is written."""
-        self._flush()
+        self.flush()
         if self._transport is not None:
             self._transport.close()
 
