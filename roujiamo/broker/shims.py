@@ -103,6 +103,9 @@ class ShimConnection(Receiver, Outlet):
         """Write one frame to the shim. What waits here is bounded by the window that the shim granted."""
         if self._transport is None or self._transport.is_closing():
             return
+        if not self._is_held:
+            # A payload may be a view of what is received into again before this is written.
+            payload = bytes(payload)
         self._pieces += frames.encode_pieces(frame_type, channel, payload)
         if frame_type in (frames.CLOSE, frames.OPEN_FAILURE):
             self.close()

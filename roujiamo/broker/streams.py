@@ -38,24 +38,25 @@ class Receiver(asyncio.BufferedProtocol):
 class Outlet:
     """Where frames go out: those of one turn of the loop together, at its end or at the next `flush`."""
 
-    __slots__ = ("_flush_scheduled",)
+    __slots__ = ("_flush_scheduled", "_is_held")
 
     def __init__(self) -> None:
         self._flush_scheduled = False
+        self._is_held = False
 
     def flush_soon(self) -> None:
         """Call `flush` at the end of this turn of the loop, unless that is somebody's task already."""
-        if not self._flush_scheduled:
+        if not self._flush_scheduled and not self._is_held:
             self._flush_scheduled = True
             asyncio.get_running_loop().call_soon(self.flush)
 
     def hold(self) -> None:
         """Until the next `flush`, which is the caller's, frames wait: it spares a turn of the loop."""
-        self._flush_scheduled = True
+        self._is_held = True
 
     def flush(self) -> None:
         """Write what waits."""
-        self._flush_scheduled = False
+        self._flush_scheduled = self._is_held = False
         self._write()
 
     def _write(self) -> None:
@@ -63,7 +64,10 @@ class Outlet:
 
 
 def write(transport: asyncio.Transport, pieces: list[bytes]) -> None:
-    """Write `pieces`: at once what the socket takes, the rest as the transport can. Empties the list."""
+    """Write `pieces`: at once what the socket takes, the rest as the transport can. Empties the list.
+
+    Pieces may be views of what is received into again: what does not go at once is copied.
+    """
     if sum(map(len, pieces)) < LARGE:
         transport.write(b"".join(pieces))
         pieces.clear()
@@ -77,5 +81,5 @@ def write(transport: asyncio.Transport, pieces: list[bytes]) -> None:
             # What the matter is, the transport finds out and tells.
             pass
     if pieces:
-        transport.writelines(pieces)
+        transport.write(b"".join(pieces))
         pieces.clear()

@@ -99,7 +99,9 @@ class Link:
         if size < LARGE:
             self._out.append((encode(frame_type, channel, b"".join(payload)),))
         else:
-            self._out.append((HEADER.pack(frame_type, channel, size), *payload))
+            # It is kept until the peer has it, which may be longer than a view is good.
+            kept = [piece if isinstance(piece, bytes) else bytes(piece) for piece in payload]
+            self._out.append((HEADER.pack(frame_type, channel, size), *kept))
         self._out_bytes += HEADER.size + size
 
     def send_frames(self, frames: "list[tuple[bytes, ...]]") -> None:
@@ -173,6 +175,8 @@ class Link:
 
     def receive_data(self, data: "bytes | memoryview") -> "list[tuple[int, int, bytes]]":
         """Take bytes of the connection; return the frames of the batches they complete.
+
+        A large payload may be a view of `data` (see `frames.cut`).
 
         Raises AuthenticationError at a wrong tag and ProtocolError at anything else the wire does not allow; the TCP
         connection is of no use after either. Good batches in front of a bad one are counted, and a resumed peer will

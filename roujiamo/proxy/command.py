@@ -121,6 +121,9 @@ class RemoteCommand:
             if event == DATA:
                 self._waiting.append(value)
                 self._write()
+                if self._waiting:
+                    # The payload may be a view of what is received into again.
+                    self._waiting[-1] = bytes(self._waiting[-1])
             elif event == EOF:
                 self._write()
             elif event == SIGNAL:

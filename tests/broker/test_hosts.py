@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+import random
+import socket
+
 import pytest
 
-from roujiamo.broker.hosts import CONTACTED, LOST, Host
+from roujiamo.broker.hosts import CONTACTED, LOST, READY, Host
+from roujiamo.broker.shims import ShimConnection, ShimSocket
 from roujiamo.protocol import frames
+from roujiamo.protocol.channel import OPENER, Channel
 from roujiamo.protocol.fields import pack_fields
 from roujiamo.protocol.link import Link
 from roujiamo.protocol.route import Route
@@ -36,7 +42,7 @@ class Proxy:
 
     def say(self, *said: tuple[int, int, bytes]) -> None:
         # No loop runs here; what is queued stays queued, as for a proxy that does not read.
-        self.host._flush_scheduled = True
+        self.host.hold()
         for frame in said:
             self.link.send_frame(*frame)
         self.host.receive_data(self.link.data_to_send())
@@ -60,3 +66,49 @@ def test_what_comes_behind_a_goodbye_asks_for_nothing_any_more() -> None:
     proxy = Proxy()
     proxy.say((frames.GOODBYE, 0, b"over"), (frames.OPEN, 2, OPEN_PAYLOAD))
     assert (proxy.requests, proxy.losses) == (0, ["the task on agent1 ended: over"])
+
+
+def test_a_shim_that_reads_late_gets_each_byte_as_it_was() -> None:
+    """What its socket does not take is kept, while the next is received into the same buffer."""
+    block = random.Random(1).randbytes(1 << 20)
+
+    async def scenario() -> bytes:
+        loop = asyncio.get_running_loop()
+        proxy = Proxy()
+        proxy.host.state = READY
+        started = loop.create_future()
+
+        def start(shim: ShimConnection, number: int, payload: bytes) -> Route:
+            route = Route(shim, number, payload)
+            proxy.host.start_command(route)
+            started.set_result(None)
+            return route
+
+        ours, theirs = socket.socketpair()
+        server = ShimSocket(start, lambda request: {})
+        transport, _ = await loop.create_connection(lambda: ShimConnection(server), sock=ours)
+        channel = Channel(1, OPENER)
+        channel.open(b"agent1", b"cat")
+        theirs.sendall(channel.data_to_send())
+        await started
+        proxy.link.send_frame(frames.OPEN_OK, 1, frames.pack_u32(1 << 20))
+        for start_at in range(0, len(block), 50_000):
+            proxy.link.send_frame(frames.DATA, 1, block[start_at : start_at + 50_000])
+        data = proxy.link.data_to_send()
+        buffer = bytearray(1 << 18)
+        for start_at in range(0, len(data), len(buffer)):
+            size = min(len(buffer), len(data) - start_at)
+            buffer[:size] = data[start_at : start_at + size]
+            proxy.host.receive_data(memoryview(buffer)[:size])
+        theirs.setblocking(False)
+        decoder, got = frames.Decoder(), b""
+        while len(got) < len(block):
+            for frame_type, _, payload in decoder.receive_data(await loop.sock_recv(theirs, 100_000)):
+                if frame_type == frames.DATA:
+                    got += payload
+        theirs.close()
+        transport.abort()
+        await asyncio.sleep(0)
+        return got
+
+    assert asyncio.run(scenario()) == block

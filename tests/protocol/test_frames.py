@@ -36,6 +36,27 @@ def test_frames_survive_being_fed_one_byte_at_a_time() -> None:
     assert received == STREAM
 
 
+@pytest.mark.parametrize("seed", range(20))
+def test_frames_come_out_of_one_buffer_that_is_used_again(seed: int) -> None:
+    """Whatever is left of one read is none of the buffer's any more; a whole payload is, until the next read."""
+    dice = random.Random(seed)
+    sent = [
+        (dice.choice([frames.DATA, frames.CLOSE]), 1, dice.randbytes(dice.choice([0, 4, 5_000, 65_536])))
+        for _ in range(40)
+    ]
+    data = b"".join(encode(*frame) for frame in sent)
+    decoder, buffer = Decoder(), bytearray(262_144)
+    got, position = [], 0
+    while position < len(data):
+        size = min(dice.choice([1, 8, 9, 10, 5_000, 70_000, 262_144]), len(data) - position)
+        buffer[:size] = data[position : position + size]
+        for kind, number, payload in decoder.receive_data(memoryview(buffer)[:size]):
+            got.append((kind, number, bytes(payload)))
+        position += size
+    assert got == sent
+    assert decoder.pending == 0
+
+
 def test_a_cut_frame_is_seen_as_pending() -> None:
     """The owner can tell an end of stream between frames from one inside a frame."""
     decoder = Decoder()
