@@ -22,13 +22,13 @@ from roujiamo.protocol.frames import (
 )
 from roujiamo.protocol.link import drop_written
 from roujiamo.proxy.selector import READ, WRITE, Selector
+from roujiamo.proxy.spawn import start_shell
 from roujiamo.system import processes
 
 MYPY = False
 if MYPY:
     # The C module has no type stub.
     import signal as _signal
-    import subprocess
     from collections.abc import Callable, Mapping
     from typing import Protocol
 
@@ -68,8 +68,6 @@ MAX_PIECES = 1024
 # The ones for the whole tree, as a shell that only passes its own end on leaves the rest running.
 _ENDING = (_signal.SIGTERM, _signal.SIGHUP)
 
-# The limit that commands are to have: the worker raises its own.
-_DESCRIPTORS = resource.getrlimit(resource.RLIMIT_NOFILE)
 # Kept free for what must work with any number of commands: looking at /proc, coming back to the broker.
 RESERVED_DESCRIPTORS = 24
 
@@ -84,7 +82,6 @@ class RemoteCommand:
         self.is_reaped = False
         self._host = host
         self._kill_grace_seconds = kill_grace_seconds
-        self._process = None  # type: subprocess.Popen[bytes] | None
         self._tree = None  # type: processes.Tree | None
         self._stdin = None  # type: int | None
         self._outputs = {}  # type: dict[int, Callable[[bytes], int]]
@@ -96,13 +93,12 @@ class RemoteCommand:
         """Run `sh -c COMMAND`, as sshd does. Raises OSError where there can be no such process."""
         ours, theirs = _make_pipes()
         try:
-            self._process = _spawn(command, environment, sandbox, theirs)
+            self.pid = start_shell(command, environment, sandbox, theirs)
         except OSError:
             _close_all(ours)
             raise
         finally:
             _close_all(theirs)
-        self.pid = self._process.pid
         self._tree = processes.Tree(self.pid)
         self.channel.accept()
         self._stdin, stdout, stderr = ours
@@ -135,9 +131,6 @@ class RemoteCommand:
     def on_ended(self, status: int) -> None:
         """Its process has ended with this wait status."""
         self.is_reaped = True
-        if self._process is not None:
-            # Or Popen would wait for this pid itself, which may be somebody else's by then.
-            self._process.returncode = status
         if self.channel.state != CLOSED:
             name = SIGNAL_NAMES.get(os.WTERMSIG(status)) if os.WIFSIGNALED(status) else None
             if name is not None:
@@ -274,10 +267,7 @@ class RemoteCommand:
 
 
 def _make_pipes() -> "tuple[list[int], list[int]]":
-    """Return our ends (never blocking) and the command's ends of stdin, stdout and stderr.
-
-    Not subprocess's own: those before 3.13 are lost where the last of them cannot be had.
-    """
+    """Return our ends (never blocking) and the command's ends of stdin, stdout and stderr."""
     ours = []  # type: list[int]
     theirs = []  # type: list[int]
     try:
@@ -298,27 +288,3 @@ def _make_pipes() -> "tuple[list[int], list[int]]":
 def _close_all(descriptors: "list[int]") -> None:
     for descriptor in descriptors:
         os.close(descriptor)
-
-
-def _spawn(
-    command: bytes, environment: "Mapping[bytes, bytes]", sandbox: str, pipes: "list[int]"
-) -> "subprocess.Popen[bytes]":
-    import subprocess
-
-    worker = os.getpid()
-
-    def prepare() -> None:
-        # Where init and worker are killed at once, nobody else could end it.
-        processes.signal_at_parents_end(_signal.SIGTERM, worker)
-        resource.setrlimit(resource.RLIMIT_NOFILE, _DESCRIPTORS)
-
-    return subprocess.Popen(
-        [b"/bin/sh", b"-c", command],
-        stdin=pipes[0],
-        stdout=pipes[1],
-        stderr=pipes[2],
-        cwd=sandbox,
-        env=environment,
-        start_new_session=True,
-        preexec_fn=prepare,
-    )

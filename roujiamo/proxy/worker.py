@@ -27,6 +27,7 @@ from roujiamo.proxy.relay import ShimListener
 from roujiamo.proxy.selector import READ, Selector
 from roujiamo.proxy.settings import Settings
 from roujiamo.proxy.shim_files import install_shim
+from roujiamo.proxy.spawn import keep_descriptors
 from roujiamo.proxy.welcome import Welcome
 from roujiamo.system import processes
 
@@ -62,6 +63,7 @@ def main(
 
     `modules`: the code that came, the shim's with it. `watch`: a pipe that closes when init ends.
     """
+    keep_descriptors()
     # Orphans come here, not to init: so that they are found when it is init that has been killed.
     session.has_subreaper = processes.become_subreaper()
     worker = Worker(connection, session, send_key, receive_key, watch)
