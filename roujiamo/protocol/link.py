@@ -33,7 +33,10 @@ TAG_SIZE = 16
 MAX_BATCH = 256 << 10
 # What may be on its way unacknowledged before no more data is sealed: some round trips of a fast network.
 MAX_UNACKNOWLEDGED = 4 << 20
-ACKNOWLEDGE_EVERY = 256 << 10
+# An ACK by itself wakes the peer: so there is one for so many bytes at the latest, and where there is a batch to send
+# anyway, in that one, for so many.
+ACKNOWLEDGE_EVERY = 512 << 10
+ACKNOWLEDGE_ALONG = 128 << 10
 # Answers go out at any time, so only a peer that asks and asks, and acknowledges nothing, makes more than this.
 MAX_KEPT = 4 * MAX_UNACKNOWLEDGED
 # One frame may be larger than a batch should be, but no batch holds more than that one.
@@ -135,7 +138,10 @@ class Link:
             for batch in self._replay:
                 self._seal(batch, sealed)
             self._replay = []
-        if self._urgent:
+        has_room = self.unacknowledged < MAX_UNACKNOWLEDGED
+        if self._out and has_room and self._unreported >= ACKNOWLEDGE_ALONG:
+            self.acknowledge()
+        if self._urgent and not (self._out and has_room):
             # Never held back: two sides that both wait for an ACK would wait for ever.
             self._keep(tuple(self._urgent), sealed)
             self._urgent = []
@@ -143,7 +149,7 @@ class Link:
             taken = 0
             while taken < len(self._out) and self.unacknowledged < MAX_UNACKNOWLEDGED:
                 size = 0
-                pieces = []  # type: list[bytes]
+                pieces, self._urgent = self._urgent, []
                 while taken < len(self._out):
                     following = sum(map(len, self._out[taken]))
                     if pieces and size + following > MAX_BATCH:

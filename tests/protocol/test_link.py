@@ -137,6 +137,20 @@ def test_what_is_unacknowledged_is_bounded_and_the_rest_waits() -> None:
     assert received == total
 
 
+def test_an_acknowledgement_goes_along_with_what_is_sent_anyway() -> None:
+    """By itself it would wake the peer once more, four thousand times a gigabyte."""
+    left, right = pair()
+    for _ in range(4):
+        left.send_frame(frames.DATA, 1, b"x" * frames.MAX_DATA)
+        carry(left, right)
+    assert right.data_to_send() == b""
+    right.send_frame(frames.WINDOW, 1, frames.pack_u32(1 << 18))
+    batches = right.data_to_send()
+    assert len(batches) == 4 + int.from_bytes(batches[:4], "big")
+    assert left.receive_data(batches) == [(frames.WINDOW, 1, frames.pack_u32(1 << 18))]
+    assert left.unacknowledged == 0
+
+
 def test_two_sides_that_both_send_much_do_not_wait_for_each_other() -> None:
     """An ACK is never held back behind the data that it would set free."""
     left, right = pair()
