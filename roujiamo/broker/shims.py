@@ -55,11 +55,15 @@ class ShimConnection(Receiver, Outlet):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
-        uid = peer_uid(transport.get_extra_info("socket"))
+        connection = transport.get_extra_info("socket")
+        uid = peer_uid(connection)
         if uid != os.geteuid():
             log.warning("a process of uid %d tried the session's socket", uid)
             transport.abort()
             return
+        # What its socket does not take waits in the transport, copied, and costs more calls to the system: a tenth of
+        # the broker's CPU for a gigabyte.
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, frames.INITIAL_WINDOW)
         self._server.connections.add(self)
 
     def data_received(self, data: memoryview) -> None:

@@ -70,7 +70,7 @@ def test_what_comes_behind_a_goodbye_asks_for_nothing_any_more() -> None:
 
 def test_a_shim_that_reads_late_gets_each_byte_as_it_was() -> None:
     """What its socket does not take is kept, while the next is received into the same buffer."""
-    block = random.Random(1).randbytes(1 << 20)
+    block = random.Random(1).randbytes(4 << 20)
 
     async def scenario() -> bytes:
         loop = asyncio.get_running_loop()
@@ -87,7 +87,7 @@ def test_a_shim_that_reads_late_gets_each_byte_as_it_was() -> None:
         ours, theirs = socket.socketpair()
         server = ShimSocket(start, lambda request: {})
         transport, _ = await loop.create_connection(lambda: ShimConnection(server), sock=ours)
-        channel = Channel(1, OPENER)
+        channel = Channel(1, OPENER, len(block))
         channel.open(b"agent1", b"cat")
         theirs.sendall(channel.data_to_send())
         await started
