@@ -149,7 +149,7 @@ class Gathering:
             await asyncio.sleep(EXPLAIN_SECONDS)
             if not self._proxies.targets or self._driver is None or not self._is_connected:
                 continue
-            if self._loop.time() - asked_at > AGENTS_SECONDS:
+            if self._loop.time() - asked_at > AGENTS_SECONDS or self._allocator.is_list_outdated:
                 asked_at = self._loop.time()
                 self._ask_agents()
             missing = self.explain()
@@ -321,6 +321,7 @@ class Gathering:
             log.warning("%s", error)
             return
         self._agents = agents
+        self._apply(self._allocator.reconsider(self._loop.time()))
         if impossible and not self._is_ready() and self.named is None:
             self._warn(f"{impossible}; waiting in case that changes")
 

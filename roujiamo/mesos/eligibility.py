@@ -31,6 +31,15 @@ class Eligibility:
         """Take in what the master knows of all its agents now."""
         self._known = {each.id: each for each in agents}
 
+    @property
+    def known(self) -> list[Agent]:
+        """The agents in the list that was learnt last."""
+        return list(self._known.values())
+
+    def is_known(self, agent_id: str) -> bool:
+        """Tell whether the agent was in the list that was learnt last."""
+        return agent_id in self._known
+
     def count_failure(self, agent_id: str) -> None:
         """A host failed on this agent."""
         self._failures[agent_id] += 1

@@ -4,34 +4,36 @@ Pure; used by the broker, which tells it what the master's events say and does w
 is any clock that does not go backwards, in seconds. The master is trusted.
 
     WAITING --fitting offer--> HOLDING --complete--> SATISFIED --replace, add_host--> WAITING
-       ^                          | hold time over
-       +-- rest over, or news -- RESTING
+       ^                          | no more comes
+       +----- time to ask ----- RESTING
 
 - An offer that cannot help is declined at once, with a long filter: Mesos offers that agent again only when it has
   more than what was declined (a filter refuses subsets), or after a REVIVE.
-- An offer that helps is held, but none longer than the hold time. Then all go back, with a filter of a random length
-  that grows from time to time. While one gang rests, another that needs the same agents gets them all: of two that
-  hold each other up both finish. An offer that arrives while resting is kept only if it completes the gang, or would
-  with what was given back (somebody's program ended): that ends the rest.
+- An offer that helps is held, but where no more comes all go back, and a while later the gang asks again: whoever does
+  so while the others rest gets them all. For how long and how often is `patience`'s; of two that hold each other up
+  both finish.
+- A gang that the master's agents cannot ever make complete holds nothing and does not ask; it listens for new agents.
 - Complete: one Accept an agent, the rest is declined, and SUPPRESS keeps further offers away. When a host must be
   replaced, REVIVE brings them back.
 - One ACCEPT is for one role. Of an agent that is offered in several, the role in which it can do most is kept and the
   others are declined: the master offers in one role what it has back from another, and so resources come together.
-- An agent on which a host failed is used again only where nothing else completes the gang within a hold time, and
-  never after it failed twice.
+  That takes an allocation interval, for which what is held stays, however little of the gang it is.
+- An agent on which a host failed is used again only where nothing else completes the gang while it is held, and never
+  after it failed twice.
 
-Each step costs in proportion to the offers in it; the whole set is looked at only when it completes. It is all one
-module, as each step looks at the same few sums.
+Each step costs in proportion to the offers in it; the whole set is looked at only when it completes. What it decides on
+is one module, as each step looks at the same few sums.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from roujiamo.mesos import role_quota, shortage
 from roujiamo.mesos.decisions import Accept, Batch, Decision, Decline, Revive, Suppress
 from roujiamo.mesos.demand import PACK, SPREAD, Demand
 from roujiamo.mesos.eligibility import Eligibility
-from roujiamo.mesos.held import Capacities, HeldAgent, HeldOffers
-from roujiamo.mesos.offers import Offer, parse_agent, parse_offer
+from roujiamo.mesos.held import HeldAgent, HeldOffers
+from roujiamo.mesos.offers import Agent, Offer, parse_agent, parse_offer
+from roujiamo.mesos.patience import HOLD_SECONDS, Patience
 from roujiamo.mesos.placement import Placed, place_shares, place_slots
 from roujiamo.mesos.resources import JSON, Resources, take, take_all
 from roujiamo.mesos.role_quota import RoleQuota
@@ -54,12 +56,6 @@ __all__ = [
 
 # Until the agent has more, a REVIVE, or this: an attribute or a maintenance window may change without either.
 LONG_REFUSAL_SECONDS = 600.0
-# A few allocation intervals (1 s by default): long enough to be offered what others give back, no longer.
-HOLD_SECONDS = 3.0
-# A rest is drawn between the shortest and an end that doubles with each fruitless hold, from twice the hold time to the
-# longest. In simulated races (tests/mesos/test_gang_races.py) 20 gangs for the same agents needed more than 30 s.
-SHORTEST_REST_SECONDS = 0.5
-LONGEST_REST_SECONDS = 60.0
 # Each REVIVE makes the master allocate at once; hosts that are asked for one by one share one.
 REVIVE_SPACING_SECONDS = 0.5
 
@@ -81,8 +77,6 @@ class GangAllocator:
     ) -> None:
         self._demand = demand
         self._roles = tuple(roles)
-        self._hold_seconds = hold_seconds
-        self._random = random
         self._eligibility = Eligibility(demand)
         # What is still missing: shares of hosts where their number was given, slots where it was not.
         self._shares: list[int] = []
@@ -97,15 +91,15 @@ class GangAllocator:
         self._held = HeldOffers()
         self._quotas: tuple[RoleQuota, ...] = ()
         self._seen: dict[str, str] = {}  # agent id -> why it cannot help, or ""
-        self._given_back: dict[
-            str, int
-        ] = {}  # agent id -> capacity: what was held before the rest that is going on
         self._held_before = 0  # agents (or slots) that were held last, to tell while nothing is held
-        self._hold_until: float | None = None
-        self._rest_until = now
-        self._fruitless = 0
+        self._hold_seconds = hold_seconds
+        self._random = random
+        self._patience = Patience(hold_seconds, now, random)
+        self._is_more_due = False  # what was declined in one role while it is held in another
+        self._is_hopeless = False  # all agents together could not complete the gang
+        self._is_list_outdated = False
         self._is_suppressed = False
-        self._revive_at: float | None = None
+        self._revive_at: float | None = None  # what was asked for in between, once a spacing is over
         self._revived_at = now - REVIVE_SPACING_SECONDS
         self._miss_shares(split_evenly(demand.slots, demand.hosts) if demand.hosts else [])
 
@@ -121,15 +115,32 @@ class GangAllocator:
 
     def next_deadline(self) -> float | None:
         """Return when `on_tick` has something to do, or None."""
-        return min((each for each in (self._hold_until, self._revive_at) if each is not None), default=None)
+        times = (self._patience.next_deadline(), self._revive_at)
+        return min((each for each in times if each is not None), default=None)
+
+    @property
+    def is_list_outdated(self) -> bool:
+        """True where the list of agents gave no hope, and an agent was offered that is not in it."""
+        return self._is_list_outdated
 
     def learn_agents(self, agents: Iterable[JSON]) -> None:
         """Take in the `slaves` list of GET /slaves: whose GPUs are in use, and what is a whole agent."""
         self._eligibility.learn(parse_agent(each, self._roles) for each in agents)
+        self._is_list_outdated = False
 
     def learn_quotas(self, roles: Iterable[JSON]) -> None:
         """Take in the `roles` list of GET /roles: what the framework's roles may use at most."""
         self._quotas = role_quota.parse_quotas(roles, self._roles)
+
+    def reconsider(self, now: float) -> list[Decision]:
+        """Agents or quotas were learnt: see whether all agents together could complete the gang, and act on it."""
+        was_hopeless = self._is_hopeless
+        self._is_hopeless = self._why_impossible(self._eligibility.known, {}) is not None
+        batch = Batch()
+        is_deaf = self._is_hopeless and self._is_suppressed
+        if not self.is_satisfied and (is_deaf or (was_hopeless and not self._is_hopeless)):
+            self._want_offers(batch, now)
+        return self._settle(batch, now)
 
     def on_offers(self, offers: Iterable[JSON], now: float) -> list[Decision]:
         """Take in an OFFERS event's list of v1 Offers."""
@@ -142,6 +153,7 @@ class GangAllocator:
             else:
                 # A role that was given up meanwhile.
                 batch.decline([offer], LONG_REFUSAL_SECONDS)
+        self._patience.note_offers(len(fresh))
         for agent_id, of_agent in fresh.items():
             self._consider(agent_id, of_agent, batch)
         return self._settle(batch, now)
@@ -162,16 +174,21 @@ class GangAllocator:
             self._held.drop(agent_id)
         self._revive_at = None
         self._is_suppressed = False
+        self._patience = Patience(self._hold_seconds, now, self._random)
         return self._settle(Batch(), now)
 
     def on_tick(self, now: float) -> list[Decision]:
         """The time of `next_deadline` has come."""
         batch = Batch()
-        if self._revive_at is not None and now >= self._revive_at:
-            self._revive(batch, now)
-        is_over = self._hold_until is not None and now >= self._hold_until
+        patience = self._patience
+        is_over = patience.hold_until is not None and now >= patience.hold_until
         if is_over and not self._complete(batch, with_last_resort=True):
             self._give_back(batch, now)
+        elif any(each is not None and now >= each for each in (patience.ask_at, self._revive_at)):
+            self._revive(batch, now)
+        elif patience.close_at is not None and now >= patience.close_at:
+            patience.close(now)
+            self._suppress(batch)
         return self._settle(batch, now)
 
     def replace(self, agent_id: str, now: float, *, is_agents_fault: bool = True) -> list[Decision]:
@@ -215,10 +232,12 @@ class GangAllocator:
 
         No agents at all prove nothing: after a master's restart they come back one by one.
         """
+        return self._why_impossible([parse_agent(each, self._roles) for each in agents], self._wants)
+
+    def _why_impossible(self, known: Sequence[Agent], wants: Mapping[str, int]) -> str | None:
         if reason := role_quota.beyond(self._quotas, self._roles, self._demand.least):
             return reason
-        known = [parse_agent(each, self._roles) for each in agents]
-        return shortage.impossible(self._demand, known, self._wants)
+        return shortage.impossible(self._demand, known, wants)
 
     def explain(self, agents: Sequence[JSON] | None = None) -> str:
         """Return one sentence on what is missing; `agents` is the `slaves` list of GET /slaves, where there is one."""
@@ -272,10 +291,16 @@ class GangAllocator:
                 self._accept(Placed(agent_id, slots), hostname, offers, batch)
                 return
             objection = shortage.TOO_SMALL
+        if self._is_hopeless:
+            self._is_list_outdated |= not self._eligibility.is_known(agent_id)
+            self._seen[agent_id] = objection
+            batch.decline(offers, LONG_REFUSAL_SECONDS)
+            return
         capacity = 0 if objection else self._demand.slots_within(free, limit)
         if capacity >= self._smallest_share:
             is_last_resort = self._eligibility.is_last_resort(agent_id)
             self._held.keep(HeldAgent(agent_id, hostname, tuple(offers), free, capacity, is_last_resort))
+            self._is_more_due = self._is_more_due or bool(others)
         else:
             objection = objection or (shortage.TOO_SMALL if limit else "")
             batch.decline(offers, LONG_REFUSAL_SECONDS)
@@ -284,25 +309,34 @@ class GangAllocator:
     # -- the gang
 
     def _settle(self, batch: Batch, now: float) -> list[Decision]:
-        """Complete the gang if that is possible now; else start or respect the hold time and the rest."""
+        """Complete the gang if that is possible now; else hold, give back or see to it that it is asked for again."""
         self._complete(batch, with_last_resort=False)
-        if self._held and self._hold_until is None:
-            if now < self._rest_until and self._is_within_reach(self._still_given_back()):
-                # Something became free, and with what was given back it would do: ask for that again.
-                self._want_offers(batch, now)
-            if now < self._rest_until:
-                self._decline_held(batch, self._rest_until - now)
+        patience = self._patience
+        if self._held:
+            if self._is_hopeless:
+                self._decline_held(batch, LONG_REFUSAL_SECONDS)
+            elif self._is_suppressed:
+                # On its way when the gang began to rest.
+                self._give_back(batch, now)
             else:
-                # Not all gangs' holds are equally long, or they might start and end together for ever.
-                self._hold_until = now + self._hold_seconds * (0.5 + 0.5 * self._random())
-        elif not self._held:
-            self._hold_until = None
+                held = self._held.capacities.slots if self._slots else len(self._held)
+                is_most = self._is_more_due or 2 * held > (self._slots or len(self._shares))
+                patience.hold(held, now, is_most=is_most)
+        else:
+            self._is_more_due = False
+            patience.listen()
         if self.is_satisfied:
             self._revive_at = None
-            if not self._is_suppressed:
-                self._is_suppressed = True
-                batch.last.append(Suppress())
+            patience.end(now)
+            self._suppress(batch)
+        elif self._is_hopeless or not (self._shares or self._slots):
+            patience.end(now)
         return batch.decisions()
+
+    def _suppress(self, batch: Batch) -> None:
+        if not self._is_suppressed:
+            self._is_suppressed = True
+            batch.last.append(Suppress())
 
     def _complete(self, batch: Batch, *, with_last_resort: bool) -> bool:
         """Accept the whole gang if the held offers suffice, and give the others back."""
@@ -324,25 +358,15 @@ class GangAllocator:
             held = self._held.drop(each.agent_id)
             self._accept(each, held.hostname, held.offers, batch)
         self._decline_held(batch, LONG_REFUSAL_SECONDS)
-        self._fruitless = 0
-        self._rest_until = float("-inf")
         return True
 
-    def _is_within_reach(self, besides: Capacities | None = None) -> bool:
-        """Tell from the counts alone whether the held offers, and perhaps others besides, complete the gang."""
-        both = [self._held.capacities] if besides is None else [self._held.capacities, besides]
+    def _is_within_reach(self) -> bool:
+        """Tell from the counts alone whether the held offers complete the gang."""
+        capacities = self._held.capacities
         if self._slots:
-            return sum(each.slots for each in both) >= self._slots
+            return capacities.slots >= self._slots
         # An even split has at most two sizes.
-        return all(sum(each.count(size) for each in both) >= needed for size, needed in self._sizes)
-
-    def _still_given_back(self) -> Capacities:
-        """What was given back and is not held again: what is declined in one role comes in another at once."""
-        rest = Capacities()
-        for agent_id, capacity in self._given_back.items():
-            if agent_id not in self._held:
-                rest.add(capacity)
-        return rest
+        return all(capacities.count(size) >= needed for size, needed in self._sizes)
 
     def _accept(self, placed: Placed, hostname: str, offers: Sequence[Offer], batch: Batch) -> None:
         offered = [resource for each in offers for resource in each.resources]
@@ -362,17 +386,9 @@ class GangAllocator:
 
     def _give_back(self, batch: Batch, now: float) -> None:
         self._held_before = self._held_count()
-        self._fruitless = min(self._fruitless + 1, 16)
-        longest = min(LONGEST_REST_SECONDS, self._hold_seconds * 2**self._fruitless)
-        rest = SHORTEST_REST_SECONDS + longest * self._random()
-        self._rest_until = now + rest
-        self._hold_until = None
-        self._given_back = {}
-        for agent_id in self._held:
-            held = self._held.drop(agent_id)
-            batch.decline(held.offers, rest)
-            if not held.is_last_resort:
-                self._given_back[agent_id] = held.capacity
+        self._decline_held(batch, self._patience.give_back(now))
+        self._is_more_due = False
+        self._suppress(batch)
 
     # -- what is missing
 
@@ -396,16 +412,17 @@ class GangAllocator:
         """Something more is missing: try it with what is held, and ask for what was declined."""
         for agent_id in self._held:
             self._consider(agent_id, self._held.drop(agent_id).offers, batch)
-        self._rest_until = now
-        self._given_back = {}
         earliest = self._revived_at + REVIVE_SPACING_SECONDS
         if now >= earliest:
             self._revive(batch, now)
         elif self._revive_at is None:
             self._revive_at = earliest
+            self._patience.close_at = None
 
     def _revive(self, batch: Batch, now: float) -> None:
         self._revive_at = None
         self._revived_at = now
         self._is_suppressed = False
+        if self._shares or self._slots:
+            self._patience.ask(now)
         batch.last.append(Revive())

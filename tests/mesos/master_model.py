@@ -1,9 +1,11 @@
 """A small model of a Mesos master's allocator, for races between sessions in simulated time.
 
 Imported by the tests of the gang allocator. It does what docs/allocation-modules.md and the hierarchical allocator do
-as far as a race depends on it: each allocation interval it goes through the agents in random order and gives what is
-free of an agent to the framework with the smallest share that does not refuse it, in one of its roles. A filter refuses
-what it contains, in its role.
+as far as a race depends on it: each allocation interval, and at once when a framework subscribes or revives, it goes
+through the agents in random order and gives all that is free of an agent to one framework that does not refuse it, in
+one of its roles: to that with the smallest share, and among equals to that which was given something least often. So
+of frameworks that have nothing yet each gets one agent. A filter refuses what it contains, in its role, and at least
+until the next allocation. What a framework and the master say to each other is on its way for a moment.
 """
 
 import heapq
@@ -13,6 +15,8 @@ from roujiamo.mesos.decisions import Accept, Decline, Revive, Suppress
 from roujiamo.mesos.resources import Resources, sum_scalars
 
 ALLOCATION_INTERVAL = 1.0
+# One way, with what the broker and its driver take for it.
+LEAST_LATENCY, MOST_LATENCY = 0.005, 0.025
 
 
 def scalars(cpus, mem, role="*"):
@@ -37,17 +41,24 @@ def offer(number, agent, cpus=4.0, mem=4096.0, role="*", **more):
 class Framework:
     """One session on the model: its allocator, and what it got."""
 
-    def __init__(self, name, allocator, job_seconds, roles=("*",)):
+    def __init__(self, name, demand, allocator, job_seconds, roles=("*",)):
         self.name = name
+        self.needs = demand.hosts
+        self.host_size = demand.size_of(demand.slot_limit)
         self.roles = roles
         self.allocator = allocator
         self.job_seconds = job_seconds
+        self.latency = MOST_LATENCY
         self.is_suppressed = False
+        self.is_over = False
         self.filters = {}  # (agent, role) -> (resources, until)
         self.offered = {}  # offer id -> (agent, role, resources, since)
         self.hosts = []  # (agent, role, resources)
+        self.joined_at = None
         self.done_at = None
         self.longest_hold = 0.0
+        self.times_given = 0
+        self.revives = 0
 
     def share(self):
         return sum(self.share_in(role) for role in self.roles)
@@ -62,19 +73,29 @@ class Master:
     """Agents of equal size, frameworks that join at given times, and a queue of what happens when."""
 
     def __init__(self, agents, random, size=None):
-        self.free = {agent: size or Resources(cpus=4, mem=4096) for agent in range(agents)}
+        self.size = size or Resources(cpus=4, mem=4096)
+        self.free = dict.fromkeys(range(agents), self.size)
         self.random = random
         self.frameworks = []
         self.now = 0.0
         self.queue = [(0.0, 0, self.allocate_and_repeat)]
         self.order = itertools.count(1)
         self.offer_ids = itertools.count(1)
+        self.waste_since = None
+        self.longest_waste = 0.0
 
     def at(self, when, action):
         heapq.heappush(self.queue, (when, next(self.order), action))
 
     def join(self, framework, when):
-        self.at(when, lambda: self.frameworks.append(framework))
+        framework.latency = self.random.uniform(LEAST_LATENCY, MOST_LATENCY)
+        self.at(when, lambda: self.subscribe(framework))
+
+    def subscribe(self, framework):
+        framework.joined_at = self.now
+        self.frameworks.append(framework)
+        self.allocate()
+        self.obey(framework, framework.allocator.on_subscribed(self.now))
 
     def run(self, is_over, limit):
         """Let time pass until `is_over()`; AssertionError past `limit` simulated seconds."""
@@ -82,6 +103,24 @@ class Master:
             self.now, _, action = heapq.heappop(self.queue)
             assert self.now <= limit, f"not over after {limit} simulated seconds"
             action()
+            self.note_waste()
+
+    def note_waste(self):
+        """Note for how long enough agents were unused by any job for a session that waited."""
+        used = dict.fromkeys(self.free, Resources())
+        for each in self.frameworks:
+            for agent, _, resources in each.hosts:
+                used[agent] += resources
+        if any(
+            sum(each.host_size.is_within(self.size - busy) for busy in used.values()) >= each.needs
+            for each in self.frameworks
+            if each.done_at is None
+        ):
+            if self.waste_since is None:
+                self.waste_since = self.now
+            self.longest_waste = max(self.longest_waste, self.now - self.waste_since)
+        else:
+            self.waste_since = None
 
     def allocate_and_repeat(self):
         self.allocate()
@@ -103,23 +142,36 @@ class Master:
                 chosen, role = min(candidates, key=self.rank)
                 number = next(self.offer_ids)
                 chosen.offered[f"O{number}"] = (agent, role, free, self.now)
+                chosen.times_given += 1
                 self.free[agent] = Resources()
                 fresh.setdefault(chosen.name, (chosen, []))[1].append(
                     offer(number, agent, free.cpus, free.mem, role)
                 )
         for framework, offers in fresh.values():
-            self.carry_out(framework, framework.allocator.on_offers(offers, self.now))
+            self.at(self.now + framework.latency, lambda f=framework, o=offers: self.deliver(f, o))
+
+    def deliver(self, framework, offers):
+        self.obey(framework, framework.allocator.on_offers(offers, self.now))
 
     def rank(self, candidate):
         """Who is offered an agent first: the smallest role's, and in it the smallest framework."""
         framework, role = candidate
-        return sum(each.share_in(role) for each in self.frameworks), framework.share(), framework.name, role
+        in_role = sum(each.share_in(role) for each in self.frameworks)
+        return in_role, framework.share(), framework.times_given, framework.name, role
 
     def is_open(self, framework, role, agent, free):
-        if framework.is_suppressed or framework.done_at is not None:
+        if framework.is_suppressed or framework.is_over:
             return False
         refused, until = framework.filters.get((agent, role), (Resources(), 0.0))
-        return self.now >= until or not free.is_within(refused)
+        return self.now > until or not free.is_within(refused)
+
+    def obey(self, framework, decisions):
+        """What the session has decided reaches the master a moment later; it asks to be called again in time."""
+        if decisions:
+            self.at(self.now + framework.latency, lambda: self.carry_out(framework, decisions))
+        deadline = framework.allocator.next_deadline()
+        if deadline is not None:
+            self.at(max(deadline, self.now), lambda: self.tick(framework))
 
     def carry_out(self, framework, decisions):
         for decision in decisions:
@@ -129,24 +181,23 @@ class Master:
                 case Decline(offer_ids, refuse_seconds):
                     for each in offer_ids:
                         agent, role, resources = self.take_back(framework, each)
-                        framework.filters[agent, role] = (resources, self.now + refuse_seconds)
+                        until = self.now + max(refuse_seconds, ALLOCATION_INTERVAL)
+                        framework.filters[agent, role] = (resources, until)
                 case Suppress():
                     framework.is_suppressed = True
                 case Revive():
                     framework.is_suppressed = False
                     framework.filters.clear()
+                    framework.revives += 1
                     self.at(self.now, self.allocate)
-        deadline = framework.allocator.next_deadline()
-        if deadline is not None:
-            self.at(max(deadline, self.now), lambda: self.tick(framework))
-        if framework.allocator.is_satisfied and framework.done_at is None:
+        if framework.allocator.is_satisfied and framework.hosts and framework.done_at is None:
             framework.done_at = self.now
             self.at(self.now + framework.job_seconds, lambda: self.end(framework))
 
     def tick(self, framework):
         deadline = framework.allocator.next_deadline()
         if deadline is not None and deadline <= self.now:
-            self.carry_out(framework, framework.allocator.on_tick(self.now))
+            self.obey(framework, framework.allocator.on_tick(self.now))
 
     def accept(self, framework, decision):
         given = [self.take_back(framework, each) for each in decision.offer_ids]
@@ -167,6 +218,7 @@ class Master:
         return agent, role, resources
 
     def end(self, framework):
+        framework.is_over = True
         for agent, _, used in framework.hosts:
             self.free[agent] += used
         framework.hosts.clear()
