@@ -134,6 +134,8 @@ class Link:
         Call again after `receive_data`: an ACK frees more.
         """
         sealed = []  # type: list[bytes]
+        if not (self._out or self._urgent or self._replay):
+            return sealed
         if self._replay:
             for batch in self._replay:
                 self._seal(batch, sealed)
@@ -191,6 +193,8 @@ class Link:
         if self._failure is not None:
             raise self._failure
         frames = []  # type: list[tuple[int, int, bytes]]
+        if not data:
+            return frames
         # Released whatever comes of it: a kept error would hold the views, and with them the size of what they show.
         with memoryview(data) as view:
             try:
