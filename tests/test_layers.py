@@ -33,6 +33,7 @@ LAYERS = {
     "roujiamo.pymesos_driver": 2,
     # What a broker needs to know of the proxy it starts: the task's command text, and the parcel that follows it.
     "roujiamo.proxy.bootstrap": 2,
+    "roujiamo.proxy.first_contact_short": 2,
     "roujiamo.proxy.carried": 2,
     "roujiamo.proxy.welcome": 2,
     # What would be asked of Mesos: the broker asks it, a dry run shows it.
@@ -73,7 +74,11 @@ AGENT_SIDE = (
     "roujiamo.system.configuration_files",
 )
 # Parts of these packages that stay on the submitting side.
-SUBMITTING_SIDE = ("roujiamo.proxy.bootstrap", "roujiamo.proxy.carried")
+SUBMITTING_SIDE = (
+    "roujiamo.proxy.bootstrap",
+    "roujiamo.proxy.carried",
+    "roujiamo.proxy.first_contact_short",
+)
 # Modules that came after 3.6, and typing, which costs more to load than all the rest and is only for the type checker.
 NOT_ON_AGENTS = {
     "contextvars",

@@ -40,7 +40,16 @@ _DRIVER = ("roujiamo.driver.program", "roujiamo.driver.framework", "roujiamo.dri
         pytest.param(
             ("roujiamo.broker.session",),
             # inspect, and so ast and dis, are asyncio's.
-            ("argparse", "http.client", "psutil", "roujiamo.session.configuration", "tomllib"),
+            (
+                *(
+                    "argparse",
+                    "http.client",
+                    "importlib.resources",
+                    "psutil",
+                    "roujiamo.session.configuration",
+                ),
+                *("tempfile", "tomllib"),
+            ),
             id="broker",
         ),
         pytest.param(

@@ -94,10 +94,6 @@ class Allocation:
             wants_gpus=self._demand.wants_gpus,
         )
 
-    def prepare(self) -> None:
-        """Make what all tasks carry, which takes some 15 ms: before the offers come, and not when they are there."""
-        bootstrap_command()
-
     def carry_out(self, decisions: Iterable[Decision], call: Call) -> list[Launch]:
         """Make the calls that decline, suppress and revive; return what is to be launched."""
         launches = []

@@ -83,6 +83,7 @@ class Gathering:
         self._absence: asyncio.TimerHandle | None = None
         self._last_trouble = ""
         self._is_connected = False
+        self._has_launched = False
         self._agents: list[dict[str, Any]] | None = None
         self._warnings: set[str] = set()
         # What a whole agent is, only the master's list tells: until it is there, or is known not to come, offers wait.
@@ -122,7 +123,6 @@ class Gathering:
         )
         await self._driver.start()
         self._moments.of_session(timeline.DRIVER_STARTED)
-        self._allocation.prepare()
 
     def ping_driver(self) -> None:
         """Look whether the driver goes on; call it now and then."""
@@ -374,6 +374,10 @@ class Gathering:
             launch.accept(self._driver.call, self._proxies.targets)
             self._moments.of_accept(host)
             self._notify({"event": "progress", "phase": "tasks", "text": f"{host.name}: task launched"})
+            if not self._has_launched:
+                # Once the ACCEPTs are on their way, while Mesos starts the tasks.
+                self._has_launched = True
+                self._loop.call_soon(self._proxies.make_code)
         if self._tick is not None:
             self._tick.cancel()
         deadline = self._allocator.next_deadline()

@@ -70,13 +70,15 @@ class Proxies:
             keepalive_seconds=request.keepalive_seconds,
         )
 
-    def prepare(self) -> None:
-        """Make what all hosts are sent. Raises UsageError where the user's environment is too large for it.
-
-        Before anything is launched, and while the driver looks for the master: it takes some 30 ms.
-        """
-        # Most hosts have the Python that is here.
+    def make_code(self) -> None:
+        """Make what most hosts will be sent, whose Python is the one that is here: some 25 ms, once."""
         self._code.of(MAGIC_NUMBER)
+
+    def prepare(self) -> None:
+        """Make all hosts' welcome, before anything is launched.
+
+        Raises UsageError where the user's environment is too large for it.
+        """
         self._welcome = build_welcome(
             self._request.environment,
             {

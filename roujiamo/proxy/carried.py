@@ -15,14 +15,20 @@ the texts would take it 50 ms of CPU, most of its start. Any other gets texts.
 import functools
 import hashlib
 import importlib.util
+import itertools
 import marshal
+import pkgutil
 import sys
 import zlib
 from collections.abc import Mapping
-from importlib import resources
 from types import CodeType
 
 from roujiamo.protocol.handshake import MAX_CODE
+
+MYPY = False
+if MYPY:
+    # It would bring importlib.resources, with tempfile and shutil: 15 ms.
+    from importlib.abc import InspectLoader
 
 # All that runs on an agent, and what that imports: (folder, modules; all of the folder's where none are named).
 _CARRIED = (
@@ -38,6 +44,7 @@ _LEFT_OUT = (
     "roujiamo.proxy.bootstrap",
     "roujiamo.proxy.carried",
     "roujiamo.proxy.first_contact",
+    "roujiamo.proxy.first_contact_short",
     "roujiamo.shim.election",
 )
 _IMPORTER = "roujiamo.proxy.importer"
@@ -55,28 +62,49 @@ _NOWHERE = 15
 
 def carried_modules() -> "dict[str, str]":
     """Return the text of each module that the agents need, by dotted name (a package's is called NAME.__init__)."""
-    modules = {}
+    return {name: _source(loader, module) for name, (loader, module) in _loaders().items()}
+
+
+def _loaders() -> "dict[str, tuple[InspectLoader, str]]":
+    """Return for each of these names what loads the module, and what that calls it."""
+    found = {}
     for folder, names in _CARRIED:
         package = ("roujiamo.%s" % folder).rstrip(".")
-        for file in resources.files("roujiamo").joinpath(folder).iterdir():
-            module, dot, extension = file.name.rpartition(".")
-            name = package + "." + module
-            if dot + extension == ".py" and (not names or module in names) and name not in _LEFT_OUT:
-                modules[name] = file.read_text(encoding="utf-8")
-    return modules
+        spec = importlib.util.find_spec(package)
+        folders = spec.submodule_search_locations if spec is not None else None
+        assert folders is not None
+        modules = [each.name for each in pkgutil.iter_modules(folders) if not each.ispkg]
+        for name in names or ("__init__", *modules):
+            carried = "%s.%s" % (package, name)
+            module = package if name == "__init__" else carried
+            if carried not in _LEFT_OUT:
+                found[carried] = (_loader(module), module)
+    return found
+
+
+def _loader(module: str) -> "InspectLoader":
+    spec = importlib.util.find_spec(module)
+    assert spec is not None
+    return spec.loader  # type: ignore[return-value]  # any that Python has for files and archives is one
+
+
+def _source(loader: "InspectLoader", module: str) -> str:
+    text = loader.get_source(module)
+    assert text is not None
+    return text
 
 
 class CarriedCode:
     """The code in each form that was asked for, made when it first is."""
 
     def __init__(self) -> None:
-        self._texts = functools.cache(lambda: _packed(_as_texts(carried_modules())))
-        self._bytecode = functools.cache(lambda: _packed(_as_bytecode(carried_modules())))
+        self._texts = functools.cache(lambda: _packed(_as_texts()))
+        self._bytecode = functools.cache(lambda: _packed(_as_bytecode()))
 
     def of(self, python: bytes) -> "tuple[bytes, bytes]":
         """Return the code, and the SHA-256 of it, for an agent whose Python has that magic number.
 
-        To make it takes some 30 ms once.
+        To make it takes some 25 ms once.
         """
         return self._bytecode() if python == importlib.util.MAGIC_NUMBER else self._texts()
 
@@ -89,26 +117,27 @@ def _packed(content: "Mapping[str, str | bytes | CodeType]") -> "tuple[bytes, by
     return code, hashlib.sha256(code).digest()
 
 
-def _as_texts(modules: "Mapping[str, str]") -> "dict[str, str | bytes | CodeType]":
+def _as_texts() -> "dict[str, str | bytes | CodeType]":
+    modules = carried_modules()
     return {"": modules[_IMPORTER], **modules}
 
 
-def _as_bytecode(modules: "Mapping[str, str]") -> "dict[str, str | bytes | CodeType]":
-    content = {"": _bytecode(_IMPORTER, modules[_IMPORTER])}  # type: dict[str, str | bytes | CodeType]
-    for name, text in modules.items():
-        content[name] = text if name in _ALWAYS_TEXT else marshal.dumps(_bytecode(name, text))
+def _as_bytecode() -> "dict[str, str | bytes | CodeType]":
+    """Take what Python keeps beside each module, if it can be had, since that takes no compiling."""
+    content = {}  # type: dict[str, str | bytes | CodeType]
+    for name, (loader, module) in _loaders().items():
+        if name in _ALWAYS_TEXT:
+            content[name] = _source(loader, module)
+            continue
+        path = name.replace(".", "/") + ".py"
+        code = loader.get_code(module)
+        if code is None:
+            code = compile(_source(loader, module), path, "exec", dont_inherit=True)
+        code = _lightened(code, path)
+        content[name] = marshal.dumps(code)
+        if name == _IMPORTER:
+            content[""] = code
     return content
-
-
-def _bytecode(name: str, text: str) -> CodeType:
-    """Return a module's code: what Python keeps beside it, if it can be had, since that takes no compiling."""
-    path = name.replace(".", "/") + ".py"
-    spec = importlib.util.find_spec(name[: -len(".__init__")] if name.endswith(".__init__") else name)
-    get_code = getattr(spec and spec.loader, "get_code", None)
-    code = get_code(spec.name) if spec is not None and get_code is not None else None
-    if not isinstance(code, CodeType):
-        code = compile(text, path, "exec", dont_inherit=True)
-    return _lightened(code, path)
 
 
 def _lightened(code: CodeType, path: str) -> CodeType:
@@ -127,21 +156,27 @@ def _without_columns(code: CodeType) -> bytes:
     """Return the location table (Python 3.11 and later) with the lines alone."""
     table = bytearray()
     last = code.co_firstlineno
-    for start, end, line in code.co_lines():
-        # In code units of two bytes, eight of them to an entry at most.
-        units = (end - start) // 2
-        while units:
-            taken = min(8, units)
-            units -= taken
-            kind = _NOWHERE if line is None else _LINE_ONLY
-            table.append(0x80 | kind << 3 | taken - 1)
-            if line is not None:
-                table += _signed_varint(line - last)
-                last = line
+    for line, ranges in itertools.groupby(code.co_lines(), _line_of):
+        # In code units of two bytes, eight of them to an entry at most; what is on one line is one range here.
+        full, rest = divmod(sum([end - start for start, end, _ in ranges]) // 2, 8)
+        kind, distance, none = (
+            (_NOWHERE, b"", b"") if line is None else (_LINE_ONLY, _distance(line - last), b"\0")
+        )
+        last = last if line is None else line
+        for units in (8,) * full + (rest,) * (rest > 0):
+            table.append(0x80 | kind << 3 | units - 1)
+            table += distance
+            distance = none
     return bytes(table)
 
 
-def _signed_varint(value: int) -> bytes:
+def _line_of(location: "tuple[int, int, int | None]") -> "int | None":
+    return location[2]
+
+
+@functools.cache
+def _distance(value: int) -> bytes:
+    """Return it as a signed varint."""
     rest = -value << 1 | 1 if value < 0 else value << 1
     encoded = bytearray()
     while rest > 63:

@@ -10,7 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from roujiamo.proxy.bootstrap import bootstrap_command, bootstrap_program, shortened
+from roujiamo.proxy import first_contact, first_contact_short
+from roujiamo.proxy.bootstrap import bootstrap_command, bootstrap_program
+from tests.proxy import shortening
+from tests.proxy.shortening import shortened
 from tests.support import requires_python36
 
 
@@ -41,6 +44,14 @@ def test_the_program_needs_no_quoting_in_single_quotes() -> None:
 def test_the_program_is_python_36() -> None:
     """Agents are older than laptops."""
     ast.parse(bootstrap_program(), feature_version=(3, 6))
+
+
+def test_the_short_form_is_that_of_the_program() -> None:
+    """It lies in the package, ready for a session's start; compared as trees, since Pythons write them differently."""
+    source = Path(first_contact.__file__).read_text()
+    wanted, made = (ast.dump(ast.parse(text)) for text in (shortened(source), first_contact_short.PROGRAM))
+    assert made == wanted, "run `python -m tests.proxy.shortening`"
+    assert shortening.shortened_names(source)["main"] == first_contact_short.MAIN
 
 
 def test_shortening_keeps_the_meaning() -> None:
