@@ -70,6 +70,7 @@ AGENT_SIDE = (
     "roujiamo.shim",
     "roujiamo.proxy",
     "roujiamo.system.processes",
+    "roujiamo.system.selector",
     "roujiamo.system.private_folder",
     "roujiamo.system.configuration_files",
 )

@@ -10,15 +10,17 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import itertools
 import logging
 import os
 import socket
 from collections.abc import Callable
 
+from roujiamo.broker.connection import Connection
 from roujiamo.broker.hosts import Host
-from roujiamo.broker.streams import Receiver
 from roujiamo.errors import AuthenticationError, ProtocolError, RoujiamoError
 from roujiamo.protocol.handshake import HELLO_SIZE, NONCE_SIZE, PROOF_SIZE, Responder
+from roujiamo.system.selector import READ, Selector
 
 log = logging.getLogger(__name__)
 
@@ -26,112 +28,95 @@ HANDSHAKE_SECONDS = 10.0
 PENDING_LIMIT = 1024
 # A proxy's connection takes a place in the queue until it is accepted; thousands may call back at once.
 BACKLOG = 4096
+# Accepted in one go; whoever has called back before is served between two of them.
+ACCEPTS = 64
+# After the system had no descriptor left.
+ACCEPT_AGAIN_SECONDS = 1.0
 
 
-class CallBackConnection(Receiver):
-    """One TCP connection: HELLO, PROOF, then the bytes of a host's link."""
+class CallBack:
+    """One connection: HELLO, PROOF, then the bytes of a host's link."""
 
-    __slots__ = ("_buffer", "_host", "_port", "_proving", "_responder", "_told", "_transport", "deadline")
+    __slots__ = ("_buffer", "_connection", "_host", "_port", "_responder", "_told", "accepted_at")
 
-    def __init__(self, port: CallBackPort) -> None:
+    def __init__(self, port: CallBackPort, connection: Connection, accepted_at: float) -> None:
+        self.accepted_at = accepted_at
         self._port = port
-        self._buffer = bytearray()
+        self._connection = connection
+        self._buffer = b""
         self._responder: Responder | None = None
         self._told = 0
-        self._proving: Host | None = None
         self._host: Host | None = None
-        self._transport: asyncio.Transport | None = None
-        self.deadline: asyncio.TimerHandle | None = None
+        connection.on_data = self._receive_handshake
+        connection.on_lost = self._on_lost
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
-        self._port.admit(self)
-        self.deadline = asyncio.get_running_loop().call_later(HANDSHAKE_SECONDS, self.abort)
-
-    def data_received(self, data: memoryview) -> None:
+    def _receive_handshake(self, data: memoryview) -> None:
         try:
-            if self._host is not None:
-                if self._host.transport is not self._transport:
-                    # Another connection has taken over; what still comes here is sealed for this one.
-                    self.abort()
-                    return
-                self._port.heard(self._host)
-                self._host.receive_data(data)
-                return
             self._buffer += data
-            while self._host is None and self._step():
-                pass
-            if len(self._buffer) > HELLO_SIZE + PROOF_SIZE:
+            if self._responder is None and len(self._buffer) >= HELLO_SIZE:
+                self._receive_hello()
+            if self._responder is not None and len(self._buffer) >= PROOF_SIZE:
+                self._receive_proof()
+            elif len(self._buffer) > HELLO_SIZE + PROOF_SIZE:
                 raise AuthenticationError("a peer that goes on before it is answered")
         except ProtocolError as error:
-            log.info("call-back from %s refused: %s", self._peer(), error)
-            self.abort()
+            log.info("call-back from %s refused: %s", self._connection.peer(), error)
+            self._connection.abort()
 
-    def _step(self) -> bool:
-        """Take the next message of the handshake if it is there; return whether it was."""
-        if self._responder is None:
-            if len(self._buffer) < HELLO_SIZE:
-                return False
-            responder = Responder(self._port.find_secret, os.urandom(NONCE_SIZE))
-            responder.receive_hello(bytes(self._buffer[:HELLO_SIZE]))
-            del self._buffer[:HELLO_SIZE]
-            self._responder = responder
-            self._proving = self._port.find_host(responder)
-            assert self._transport is not None
-            link = self._proving.link
-            self._told = link.received if link is not None else 0
-            self._transport.write(responder.challenge(self._told))
-            return True
-        if len(self._buffer) < PROOF_SIZE:
-            return False
-        self._responder.receive_proof(bytes(self._buffer[:PROOF_SIZE]))
-        rest = bytes(self._buffer[PROOF_SIZE:])
-        self._buffer.clear()
-        self._settle(rest)
-        return True
+    def _receive_hello(self) -> None:
+        hello, self._buffer = self._buffer[:HELLO_SIZE], self._buffer[HELLO_SIZE:]
+        responder = Responder(self._port.find_secret, os.urandom(NONCE_SIZE))
+        responder.receive_hello(hello)
+        self._responder = responder
+        self._host = self._port.find_host(responder)
+        link = self._host.link
+        self._told = link.received if link is not None else 0
+        self._connection.write(responder.challenge(self._told))
 
-    def _settle(self, rest: bytes) -> None:
-        """The peer is proved: from now on the connection is its host's."""
-        host, transport, responder = self._proving, self._transport, self._responder
-        assert host is not None and transport is not None and responder is not None
-        if self.deadline is not None:
-            self.deadline.cancel()
+    def _receive_proof(self) -> None:
+        """The peer is proved with that, and the connection is its host's from now on."""
+        host, responder = self._host, self._responder
+        assert host is not None and responder is not None
+        responder.receive_proof(self._buffer[:PROOF_SIZE])
+        rest, self._buffer = self._buffer[PROOF_SIZE:], b""
+        self._responder = None
         self._port.settle(self)
-        self._host = host
-        connection = transport.get_extra_info("socket")
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        # A peer's machine that vanished is noticed by the pings; this bounds what lies in the kernel (tcp(7)).
-        connection.setsockopt(
-            socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, self._port.unacknowledged_milliseconds
-        )
-        if not self._port.on_proved(host, responder, transport, self._told):
+        self._connection.on_data = self._receive
+        if not self._port.on_proved(host, responder, self._connection, self._told):
             raise ProtocolError("a proxy whose host has gone on without it; it may try again")
         if rest:
-            host.receive_data(rest)
+            # One that has come back goes on at once.
+            with memoryview(rest) as view:
+                self._receive(view)
 
-    def connection_lost(self, error: Exception | None) -> None:
-        if self.deadline is not None:
-            self.deadline.cancel()
+    def _receive(self, data: memoryview) -> None:
+        host = self._host
+        assert host is not None
+        if host.transport is not self._connection:
+            # Another connection has taken over; what still comes here is sealed for this one.
+            self._connection.abort()
+            return
+        self._port.heard(host)
+        try:
+            host.receive_data(data)
+        except ProtocolError as error:
+            log.info("%s: connection from %s dropped: %s", host.name, self._connection.peer(), error)
+            self._connection.abort()
+
+    def _on_lost(self) -> None:
         self._port.settle(self)
-        if self._host is not None and self._host.transport is self._transport:
+        if self._host is not None and self._host.transport is self._connection:
             self._port.on_disconnected(self._host)
 
     def abort(self) -> None:
         """Drop the connection at once."""
-        if self._transport is not None:
-            self._transport.abort()
-
-    def _peer(self) -> str:
-        assert self._transport is not None
-        address = self._transport.get_extra_info("peername")
-        return f"{address[0]} port {address[1]}" if address else "an unknown address"
+        self._connection.abort()
 
 
 class CallBackPort:
     """Listens for proxies.
 
-    `on_proved(host, responder, transport, told)`: a proxy has proved itself, and was told that `told` of its batches
+    `on_proved(host, responder, connection, told)`: a proxy has proved itself, and was told that `told` of its batches
     have arrived; returns whether the connection is taken. `on_disconnected(host)`: its connection is lost.
     `keepalive_seconds`: how long a connection may be silent; two thirds of it, what is sent may be unacknowledged.
     """
@@ -141,7 +126,7 @@ class CallBackPort:
         *,
         find_secret: Callable[[int, bytes, int], bytes | None],
         find_host: Callable[[Responder], Host],
-        on_proved: Callable[[Host, Responder, asyncio.Transport, int], bool],
+        on_proved: Callable[[Host, Responder, Connection, int], bool],
         on_disconnected: Callable[[Host], None],
         keepalive_seconds: float,
     ) -> None:
@@ -150,23 +135,25 @@ class CallBackPort:
         self.on_proved = on_proved
         self.on_disconnected = on_disconnected
         # More than a day is for ever, and must fit an int.
-        self.unacknowledged_milliseconds = max(1, int(min(keepalive_seconds, 86_400) * 1000 * 2 / 3))
+        self._unacknowledged_milliseconds = max(1, int(min(keepalive_seconds, 86_400) * 1000 * 2 / 3))
         self.port = 0
-        self._server: asyncio.Server | None = None
-        self._pending: dict[CallBackConnection, None] = {}
+        self._loop = asyncio.get_running_loop()
+        self._selector = Selector()
+        self._is_listening = False
+        self._listener: socket.socket | None = None
+        # In the order of their times.
+        self._pending: dict[CallBack, None] = {}
+        self._sweep: asyncio.TimerHandle | None = None
 
     async def listen(self, address: str, ports: tuple[int, int] | None) -> None:
         """Listen on `address`, on any free port or on one of the range `ports` (low, high, both included).
 
         Raises RoujiamoError where there is none.
         """
-        loop = asyncio.get_running_loop()
         candidates = range(ports[0], ports[1] + 1) if ports else range(1)
         for candidate in candidates:
             try:
-                self._server = await loop.create_server(
-                    lambda: CallBackConnection(self), address, candidate, backlog=BACKLOG
-                )
+                listener = self._bound(address, candidate)
             except OSError as error:
                 if error.errno == errno.EADDRINUSE and candidate != candidates[-1]:
                     continue
@@ -177,28 +164,97 @@ class CallBackPort:
                     f"cannot listen for the tasks' call-backs on {where}: {error.strerror}; "
                     "see --callback-address and --callback-port"
                 ) from error
-            self.port = int(self._server.sockets[0].getsockname()[1])
+            self.port = int(listener.getsockname()[1])
+            self._listener = listener
+            self._selector.register(listener, READ, self._accept)
+            self._is_listening = True
+            self._loop.add_reader(self._selector.fileno(), self._selector.serve, 0)
             return
 
-    def admit(self, connection: CallBackConnection) -> None:
+    def _bound(self, address: str, port: int) -> socket.socket:
+        """Return a listening socket. What is set on it holds for the connections that it accepts (tcp(7))."""
+        family = socket.AF_INET6 if ":" in address else socket.AF_INET
+        listener = socket.socket(family, socket.SOCK_STREAM)
+        try:
+            listener.setblocking(False)
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if family == socket.AF_INET6:
+                listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            # A peer's machine that vanished is noticed by the pings; this bounds what lies in the kernel.
+            listener.setsockopt(
+                socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, self._unacknowledged_milliseconds
+            )
+            listener.bind((address, port))
+            listener.listen(BACKLOG)
+        except OSError:
+            listener.close()
+            raise
+        return listener
+
+    def _accept(self, mask: int) -> None:
+        """Take those who have connected; most have said their hello by now."""
+        for _ in range(ACCEPTS):
+            if self._listener is None:
+                return
+            try:
+                accepted, _ = self._listener.accept()
+            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+                return
+            except OSError as error:
+                log.warning("cannot take a call-back: %s", error.strerror)
+                self._selector.unregister(self._listener)
+                self._is_listening = False
+                self._loop.call_later(ACCEPT_AGAIN_SECONDS, self._accept_again)
+                return
+            accepted.setblocking(False)
+            connection = Connection(self._selector, accepted)
+            self._admit(CallBack(self, connection, self._loop.time()))
+            connection.receive()
+
+    def _accept_again(self) -> None:
+        if self._listener is not None:
+            self._selector.register(self._listener, READ, self._accept)
+            self._is_listening = True
+
+    def _admit(self, call: CallBack) -> None:
         """Count a connection that has not proved itself; the oldest one makes room where there are too many."""
         if len(self._pending) >= PENDING_LIMIT:
-            next(iter(self._pending)).abort()
-            del self._pending[next(iter(self._pending))]
-        self._pending[connection] = None
+            oldest = next(iter(self._pending))
+            del self._pending[oldest]
+            oldest.abort()
+        self._pending[call] = None
+        if self._sweep is None:
+            self._sweep = self._loop.call_later(HANDSHAKE_SECONDS, self._drop_slow)
 
-    def settle(self, connection: CallBackConnection) -> None:
+    def _drop_slow(self) -> None:
+        """Drop who has had its time; one timer does for all."""
+        self._sweep = None
+        until = self._loop.time() - HANDSHAKE_SECONDS
+        for call in list(itertools.takewhile(lambda call: call.accepted_at <= until, self._pending)):
+            del self._pending[call]
+            call.abort()
+        if self._pending:
+            left = next(iter(self._pending)).accepted_at - until
+            self._sweep = self._loop.call_later(left, self._drop_slow)
+
+    def settle(self, call: CallBack) -> None:
         """The connection is proved, or gone."""
-        self._pending.pop(connection, None)
+        self._pending.pop(call, None)
 
-    @staticmethod
-    def heard(host: Host) -> None:
+    def heard(self, host: Host) -> None:
         """Note that the proxy lives."""
-        host.last_heard = asyncio.get_running_loop().time()
+        host.last_heard = self._loop.time()
 
     def close(self) -> None:
         """Stop listening and drop who has not proved itself."""
-        if self._server is not None:
-            self._server.close()
-        for connection in list(self._pending):
-            connection.abort()
+        if self._listener is None:
+            return
+        if self._sweep is not None:
+            self._sweep.cancel()
+        for call in list(self._pending):
+            call.abort()
+        if self._is_listening:
+            self._selector.unregister(self._listener)
+        self._listener.close()
+        self._listener = None

@@ -9,13 +9,13 @@ commands that run there, and open others only as the shims in its task may.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import time
 from collections.abc import Callable
 from typing import Any
 
-from roujiamo.broker.streams import Outlet, write
+from roujiamo.broker.connection import Connection
+from roujiamo.broker.streams import Outlet
 from roujiamo.errors import ProtocolError
 from roujiamo.protocol import frames
 from roujiamo.protocol.channel import CLOSED, decode_reason, encode_reason
@@ -113,7 +113,7 @@ class Host(Outlet):
         self.offer_ids: tuple[str, ...] = ()
         self.facts: dict[str, str] = {}
         self.link: Link | None = None
-        self.transport: asyncio.Transport | None = None
+        self.transport: Connection | None = None
         self.last_heard = 0.0
         self.waiting: list[Route] = []
         self.on_ready = on_ready
@@ -145,7 +145,7 @@ class Host(Outlet):
         if self.link is not None and self.transport is not None:
             pieces = self.link.pieces_to_send()
             if pieces:
-                write(self.transport, pieces)
+                self.transport.write(*pieces)
 
     # Routes.
 

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from importlib.util import MAGIC_NUMBER
 
 from roujiamo.broker.callback import CallBackPort
+from roujiamo.broker.connection import Connection
 from roujiamo.broker.hosts import CONTACTED, LOST, READY, Host
 from roujiamo.broker.moments import Moments
 from roujiamo.protocol import frames
@@ -156,7 +157,7 @@ class Proxies:
             return host.token
         return host.resume if epoch > host.epoch and host.link is not None else None
 
-    def _on_proved(self, host: Host, responder: Responder, transport: asyncio.Transport, told: int) -> bool:
+    def _on_proved(self, host: Host, responder: Responder, connection: Connection, told: int) -> bool:
         host.last_heard = self._loop.time()
         if responder.kind == FIRST_CONTACT:
             # A session that is ending waits for the proxies that it has told; this one would only now begin.
@@ -165,21 +166,19 @@ class Proxies:
             host.token = None
             host.state = CONTACTED
             self._moments.of_host(host, timeline.CALLED_BACK)
-            host.callback_address = str(transport.get_extra_info("sockname")[0])
+            host.callback_address = connection.local_address()
             host.link = Link(responder.send_key, responder.receive_key)
-            host.transport = transport
+            host.transport = connection
             self._connected.add(host)
             code, digest = self._code.of(responder.python)
-            transport.write(responder.code_header(len(code), digest))
-            transport.write(code)
-            host.send_frame(frames.WELCOME, 0, self._welcome, host.resume)
-            host.flush()
+            host.link.send_frame(frames.WELCOME, 0, self._welcome, host.resume)
+            connection.write(responder.code_header(len(code), digest), code, *host.link.pieces_to_send())
             return True
         if host.link is None or host.link.received != told:
             # The old connection has delivered more since the challenge: the proxy would send it again.
             return False
         host.epoch = responder.epoch
-        previous, host.transport = host.transport, transport
+        previous, host.transport = host.transport, connection
         self._connected.add(host)
         if previous is not None:
             previous.abort()

@@ -17,7 +17,7 @@ RECEIVE_SIZE = 256 << 10
 # What one call writes at most (sysconf(3), IOV_MAX).
 MAX_PIECES = 1024
 
-_received = memoryview(bytearray(RECEIVE_SIZE))
+received = memoryview(bytearray(RECEIVE_SIZE))
 
 
 class Receiver(asyncio.BufferedProtocol):
@@ -26,10 +26,10 @@ class Receiver(asyncio.BufferedProtocol):
     __slots__ = ()
 
     def get_buffer(self, sizehint: int) -> memoryview:
-        return _received
+        return received
 
     def buffer_updated(self, nbytes: int) -> None:
-        self.data_received(_received[:nbytes])
+        self.data_received(received[:nbytes])
 
     def data_received(self, data: memoryview) -> None:
         raise NotImplementedError

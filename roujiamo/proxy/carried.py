@@ -36,7 +36,7 @@ _CARRIED = (
     ("protocol", ()),
     ("proxy", ()),
     ("shim", ()),
-    ("system", ("__init__", "processes")),
+    ("system", ("__init__", "processes", "selector")),
 )
 # These run on the submitting side, or have done their work when the code comes. A shim in a task has a session, and
 # elects none.

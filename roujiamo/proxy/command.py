@@ -21,9 +21,9 @@ from roujiamo.protocol.frames import (
     SIGNAL_NUMBERS,
 )
 from roujiamo.protocol.link import drop_written
-from roujiamo.proxy.selector import READ, WRITE, Selector
 from roujiamo.proxy.spawn import start_shell
 from roujiamo.system import processes
+from roujiamo.system.selector import READ, WRITE, Selector
 
 MYPY = False
 if MYPY:

@@ -18,8 +18,8 @@ from roujiamo.errors import AuthenticationError, ProtocolError
 from roujiamo.protocol import frames, handshake
 from roujiamo.protocol.link import Link, drop_written
 from roujiamo.proxy.log import say
-from roujiamo.proxy.selector import READ, WRITE, Selector
 from roujiamo.proxy.settings import Settings
+from roujiamo.system.selector import READ, WRITE, Selector
 
 MYPY = False
 if MYPY:

@@ -19,7 +19,7 @@ from roujiamo.protocol.hashing import is_same
 from roujiamo.protocol.route import Route
 from roujiamo.proxy.command import RESERVED_DESCRIPTORS
 from roujiamo.proxy.log import say
-from roujiamo.proxy.selector import READ, WRITE, Selector
+from roujiamo.system.selector import READ, WRITE, Selector
 
 MYPY = False
 if MYPY:

@@ -24,12 +24,12 @@ from roujiamo.proxy.ending import Session
 from roujiamo.proxy.init import ENDING_SIGNALS, WATCHED_SIGNALS
 from roujiamo.proxy.log import say
 from roujiamo.proxy.relay import ShimListener
-from roujiamo.proxy.selector import READ, Selector
 from roujiamo.proxy.settings import Settings
 from roujiamo.proxy.shim_files import install_shim
 from roujiamo.proxy.spawn import keep_descriptors
 from roujiamo.proxy.welcome import Welcome
 from roujiamo.system import processes
+from roujiamo.system.selector import READ, Selector
 
 MYPY = False
 if MYPY:

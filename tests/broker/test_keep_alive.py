@@ -34,8 +34,8 @@ class Transport:
         self._events = events
         self.written = b""
 
-    def write(self, data: bytes) -> None:
-        self.written += data
+    def write(self, *pieces: bytes) -> None:
+        self.written += b"".join(pieces)
 
     def pause_reading(self) -> None:
         self._events.append("pause")

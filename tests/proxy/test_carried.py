@@ -47,6 +47,7 @@ def test_what_an_agent_runs_is_carried_and_nothing_else() -> None:
     assert {name for name in modules if ".system." in name} == {
         "roujiamo.system.__init__",
         "roujiamo.system.processes",
+        "roujiamo.system.selector",
     }
     assert "roujiamo.proxy.bootstrap" not in modules
 
