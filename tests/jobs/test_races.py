@@ -26,6 +26,20 @@ def test_sessions_that_race_for_all_agents_all_complete(
             assert sorted(one.output().split("\n")) == ["", "done 0", "done 1", "done 2"]
 
 
+def test_a_session_that_can_never_be_complete_holds_no_agent_up(bench: Bench, three_agents: str) -> None:
+    """It waits for new agents until its --timeout, and holds no offer meanwhile: another has all three agents."""
+    told = "the master has 3 agents; 9 are needed"
+    with bench.started("-N", "9", "-n", "9", "--timeout", "12", three_agents, "true") as vain:
+        until(lambda: told in vain.errors(), what="the warning")
+        until(lambda: cpus_offered(three_agents) == 0, 1, "all offers' return")
+        options = ["-N", "3", "-n", "3", "--exclusive", "--timeout", "60", three_agents]
+        result = bench.ompirun(*options, "sh", "-c", "echo done")
+        assert result.status == 0, result.err
+        assert vain.process.poll() is None
+        assert vain.wait(60) == 124
+        assert f"(--timeout): {told}" in vain.errors()
+
+
 def test_a_session_gets_its_hosts_where_offers_are_withdrawn_early(bench: Bench) -> None:
     """An operator's --offer_timeout shorter than the wait for the last host: what is withdrawn is offered again."""
     with cluster("--agents", "3", "--offer-timeout", "0.3") as one:
@@ -40,3 +54,7 @@ def test_a_session_gets_its_hosts_where_offers_are_withdrawn_early(bench: Bench)
 
 def cpus_in_use(address: str) -> float:
     return float(sum(agent["used_resources"]["cpus"] for agent in get(address, "/slaves")[1]["slaves"]))
+
+
+def cpus_offered(address: str) -> float:
+    return float(sum(agent["offered_resources"]["cpus"] for agent in get(address, "/slaves")[1]["slaves"]))
