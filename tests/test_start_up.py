@@ -41,14 +41,8 @@ _DRIVER = ("roujiamo.driver.program", "roujiamo.driver.framework", "roujiamo.dri
             ("roujiamo.broker.session",),
             # inspect, and so ast and dis, are asyncio's.
             (
-                *(
-                    "argparse",
-                    "http.client",
-                    "importlib.resources",
-                    "psutil",
-                    "roujiamo.session.configuration",
-                ),
-                *("tempfile", "tomllib"),
+                *("argparse", "hashlib", "http.client", "importlib.resources", "psutil", "secrets"),
+                *("roujiamo.session.configuration", "tempfile", "tomllib"),
             ),
             id="broker",
         ),

@@ -42,4 +42,5 @@ def _load_asyncio() -> None:
         del sys.modules["ssl"]
 
 
-sys.exit(main(sys.argv[1:]))
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

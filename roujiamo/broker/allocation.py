@@ -6,7 +6,7 @@ first-contact tokens, and the command that each task runs.
 
 from __future__ import annotations
 
-import secrets
+import os
 import socket
 from collections.abc import Callable, Iterable
 from random import Random
@@ -113,7 +113,7 @@ class Allocation:
         number = self._launched
         # Never used again: MESOS-9657, an id that comes back within a second crashes the agent.
         task_id = f"{self._session}.{number}"
-        token = secrets.token_bytes(SECRET_SIZE)
+        token = os.urandom(SECRET_SIZE)
 
         def accept(call: Call, targets: list[str]) -> None:
             task = self._task(decision, number, task_id, token, targets)

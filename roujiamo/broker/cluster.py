@@ -14,7 +14,6 @@ import contextlib
 import json
 import logging
 import os
-import secrets
 from collections.abc import Callable
 
 from roujiamo.errors import LocalClusterError
@@ -36,7 +35,7 @@ class LocalCluster:
 
         `on_lost(error)`: it has ended by itself, so no host will come of it, and none that it had is left.
         """
-        self.secret = secrets.token_hex(16)
+        self.secret = os.urandom(16).hex()
         self._agents = agent_count(master, hosts)
         self._on_lost = on_lost
         self._process: asyncio.subprocess.Process | None = None

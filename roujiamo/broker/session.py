@@ -19,7 +19,6 @@ import contextlib
 import logging
 import os
 import random
-import secrets
 import time
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -251,7 +250,7 @@ class Session:
             task_id=launch.task_id,
             slots=launch.decision.slots,
             token=launch.token,
-            resume=secrets.token_bytes(SECRET_SIZE),
+            resume=os.urandom(SECRET_SIZE),
             on_ready=self._on_host_ready,
             on_lost=self._on_host_lost,
             on_open=self._open_route_of_host,

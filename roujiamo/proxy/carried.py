@@ -13,7 +13,6 @@ the texts would take it 50 ms of CPU, most of its start. Any other gets texts.
 """
 
 import functools
-import hashlib
 import importlib.util
 import itertools
 import marshal
@@ -111,6 +110,9 @@ class CarriedCode:
 
 def _packed(content: "Mapping[str, str | bytes | CodeType]") -> "tuple[bytes, bytes]":
     # What any Python 3 can read; nearly all bytecode is only bytes in here.
+    # Once the broker is on its way: loading it takes 4 ms.
+    import hashlib
+
     code = zlib.compress(marshal.dumps(dict(content), 2))
     if len(code) > MAX_CODE:
         raise AssertionError("the proxy's code has become too large: %d bytes" % len(code))

@@ -16,11 +16,8 @@ if TYPE_CHECKING:
 
 # The folder that the package is in. (Not by pathlib, which would take longer to load than all else here.)
 _FOLDER = os.path.dirname(os.path.dirname(os.path.dirname(os.path.realpath(__file__))))
-_START = (
-    "import runpy, sys; sys.path[0] = sys.argv.pop(1); "
-    "runpy.run_module(sys.argv.pop(1), run_name='__main__', alter_sys=True)"
-)
-
+# Where Python finds modules by itself, and what setuptools puts into each virtual environment, for distutils.
+_ORDINARY_FINDERS = ("_frozen_importlib", "_frozen_importlib_external", "_distutils_hack")
 
 # A principal's secret. It goes to nobody's environment; whom it concerns gets it over a connection.
 SECRET_VARIABLE = "ROUJIAMO_SECRET"
@@ -32,5 +29,17 @@ def without_secret(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 def program_command(module: str, *arguments: str) -> list[str]:
-    """Return the argument list that runs `python -m module arguments…` with this package and this interpreter."""
-    return [sys.executable, "-c", _START, _FOLDER, module, *arguments]
+    """Return the argument list that runs `python -m module arguments…` with this package and this interpreter.
+
+    `module`'s `__main__` has a `main(arguments)`, which returns the exit status; `module` is a word of the line, by
+    which the process is known. It finds its modules where this one does, as it is told: `site`, and `runpy` for `-m`,
+    would take it 6 of 23 ms of CPU before it begins.
+    """
+    path = [_FOLDER, *(each for each in sys.path if os.path.isabs(each) and each != _FOLDER)]
+    start = f"import sys; sys.path[:] = {path!a}; from {module}.__main__ import main; sys.exit(main(sys.argv[2:]))"
+    return [sys.executable, *([] if _needs_site() else ["-S"]), "-c", start, module, *arguments]
+
+
+def _needs_site() -> bool:
+    """Tell if there are modules that are found by more than a path: `site` puts that in place (an editable install)."""
+    return any(finder.__module__ not in _ORDINARY_FINDERS for finder in sys.meta_path)
