@@ -38,6 +38,7 @@ LAYERS = {
     "roujiamo.proxy.welcome": 2,
     # What would be asked of Mesos: the broker asks it, a dry run shows it.
     "roujiamo.broker.allocation": 2,
+    "roujiamo.broker.wanted": 2,
     "roujiamo.shim": 3,
     "roujiamo.proxy": 3,
     "roujiamo.broker": 3,

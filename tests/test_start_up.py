@@ -38,6 +38,11 @@ _DRIVER = ("roujiamo.driver.program", "roujiamo.driver.framework", "roujiamo.dri
             id="what starts the broker",
         ),
         pytest.param(
+            ("roujiamo.broker.program",),
+            ("_hashlib", "roujiamo.broker.session", "roujiamo.mesos.gang", "roujiamo.proxy"),
+            id="what tells the driver",
+        ),
+        pytest.param(
             ("roujiamo.broker.session",),
             # inspect, and so ast and dis, are asyncio's.
             (

@@ -36,7 +36,7 @@ class Driver:
         on_event: Callable[[Event], None],
         spawned: DriverProcess | None = None,
     ) -> None:
-        """`settings`: the first line (see `roujiamo.driver.lines`). `spawned`: open, and not told yet."""
+        """`settings`: the first line (see `roujiamo.driver.lines`). `spawned`: open; may have been told them."""
         self._settings = settings
         self._on_event = on_event
         self._spawned = spawned
@@ -59,7 +59,8 @@ class Driver:
             spawned = DriverProcess(*(["-v"] if self._settings["verbose"] else []))
             await spawned.open()
         self._process = spawned
-        self._send(self._settings)
+        if not spawned.is_told:
+            spawned.tell(self._settings)
         self._pinged = self._answered = 0
         self._pinged_at = asyncio.get_running_loop().time()
         self._reading = self._keep(self._read(self._process))

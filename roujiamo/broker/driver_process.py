@@ -15,6 +15,7 @@ from roujiamo.system.programs import program_command
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import asyncio
+    from typing import Any
 
 # Each line is one event; the offers of ten thousand agents are some 20 MB of JSON.
 MAX_LINE = 256 << 20
@@ -28,6 +29,7 @@ class DriverProcess:
     def __init__(self, *options: str) -> None:
         """Start it with these options (see `roujiamo.driver.program`). Raises OSError."""
         self.status: int | None = None
+        self.is_told = False
         self._transport: asyncio.WriteTransport | None = None
         line = program_command("roujiamo.driver", *options)
         pipes = [*os.pipe()]
@@ -77,6 +79,13 @@ class DriverProcess:
         self._owner.close()
         self.status = self._reap()
         self._ended.set()
+
+    def tell(self, settings: dict[str, Any]) -> None:
+        """Tell it what to subscribe with: see `roujiamo.driver.lines`. Once, before anything else is written."""
+        import json
+
+        self.is_told = True
+        self.write(json.dumps(settings).encode() + b"\n")
 
     def write(self, line: bytes) -> None:
         """Write to its stdin, where that is still open."""

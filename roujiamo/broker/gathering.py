@@ -95,32 +95,20 @@ class Gathering:
     async def start(self) -> None:
         """Start the local cluster, where the master is one, and the driver. Raises RoujiamoError."""
         request = self._request
-        master = request.master
-        framework = self._allocation.framework()
-        self.credential = (request.principal, request.secret)
-        if is_local(master):
+        subscription = self._allocation.wanted.subscription()
+        if is_local(request.master):
             self._cluster = LocalCluster(
-                master, request.nodes or len(request.slots_by_host), on_lost=self._end
+                request.master, request.nodes or len(request.slots_by_host), on_lost=self._end
             )
-            # Whoever the user is to other masters: this one is the session's own.
-            self.credential = (PRINCIPAL, self._cluster.secret)
-            framework["principal"] = PRINCIPAL
             self._notify({"event": "progress", "phase": "cluster", "text": "starting a local cluster"})
-            master = await self._cluster.start()
-        self._notify(
-            {"event": "progress", "phase": "subscribe", "text": f"looking for the master at {master}"}
-        )
-        self._driver = Driver(
-            {
-                "master": master,
-                "framework": framework,
-                "principal": self.credential[0],
-                "secret": self.credential[1],
-                "verbose": request.verbosity > 1,
-            },
-            self._events.put_nowait,
-            spawned=self._spawned_driver,
-        )
+            subscription["master"] = await self._cluster.start()
+            # Whoever the user is to other masters: this one is the session's own.
+            subscription["framework"]["principal"] = subscription["principal"] = PRINCIPAL
+            subscription["secret"] = self._cluster.secret
+        self.credential = (subscription["principal"], subscription["secret"])
+        text = f"looking for the master at {subscription['master']}"
+        self._notify({"event": "progress", "phase": "subscribe", "text": text})
+        self._driver = Driver(subscription, self._events.put_nowait, spawned=self._spawned_driver)
         await self._driver.start()
         self._moments.of_session(timeline.DRIVER_STARTED)
 

@@ -27,7 +27,9 @@ from typing import TYPE_CHECKING, Any
 
 from roujiamo.broker.driver_process import DriverProcess
 from roujiamo.broker.owner import Owner
+from roujiamo.broker.wanted import Wanted
 from roujiamo.errors import RoujiamoError
+from roujiamo.session.local_master import is_local
 from roujiamo.session.request import SessionRequest
 from roujiamo.system.log_files import TEXT_FORMAT, open_logs
 from roujiamo.system.processes import read_process
@@ -140,11 +142,14 @@ async def _run(
     reader: asyncio.StreamReader,
     driver: DriverProcess,
 ) -> RoujiamoError | None:
-    # Takes a while to load.
+    wanted = Wanted(request, folder.path.name)
+    if not is_local(request.master):
+        # Subscribes while what follows loads.
+        driver.tell(wanted.subscription())
     from roujiamo.broker.session import Session
 
     loop = asyncio.get_running_loop()
-    session = Session(request, folder, notify, driver)
+    session = Session(request, folder, notify, driver, wanted)
     loop.add_signal_handler(signal.SIGTERM, session.end, RoujiamoError(TOLD_TO_END))
     owner = Owner(request.owner_pid, request.owner_start, session.end)
     listener = None if request.is_on_demand else loop.create_task(_listen(reader, session))

@@ -32,6 +32,7 @@ from roujiamo.broker.moments import Moments
 from roujiamo.broker.owner import Children
 from roujiamo.broker.proxies import Proxies
 from roujiamo.broker.shims import ShimConnection, ShimSocket
+from roujiamo.broker.wanted import Wanted
 from roujiamo.errors import AllocationError, HostUnknown, ProtocolError, RoujiamoError, TimeLimitReached
 from roujiamo.protocol.handshake import SECRET_SIZE
 from roujiamo.protocol.route import Route
@@ -64,8 +65,11 @@ class Session:
         folder: SessionFolder,
         notify: Notify,
         spawned_driver: DriverProcess | None = None,
+        wanted: Wanted | None = None,
     ) -> None:
         """`notify(event)` tells the owner: progress, moment, warning, ready, host_lost, failed, closed.
+
+        `spawned_driver` may have been told to subscribe as `wanted` says.
 
         Raises UsageError where the request contradicts itself.
         """
@@ -77,12 +81,13 @@ class Session:
         self._loop = asyncio.get_running_loop()
         self._ending: asyncio.Future[RoujiamoError | None] = self._loop.create_future()
         self._moments = Moments(notify if request.tells_moments else None)
-        allocation = Allocation(request, self._name, random.Random(), self._loop.time())
+        wanted = wanted or Wanted(request, self._name)
+        allocation = Allocation(wanted, random.Random(), self._loop.time())
         self._proxies = Proxies(
             request,
             self.hosts,
             self._ending.done,
-            unlocks_memory=allocation.unlocks_memory,
+            unlocks_memory=wanted.unlocks_memory,
             moments=self._moments,
         )
         self._gathering = Gathering(

@@ -17,6 +17,7 @@ from typing import Any
 
 from roujiamo import dialects
 from roujiamo.broker.allocation import Allocation, Launch
+from roujiamo.broker.wanted import Wanted
 from roujiamo.errors import AllocationError
 from roujiamo.mesos.foreseen import foreseen_offers
 from roujiamo.mesos.framework_info import parse_roles
@@ -96,7 +97,7 @@ def _agents(request: SessionRequest) -> tuple[str, list[Any]]:
 
 def _launches(request: SessionRequest, agents: list[Any]) -> list[Launch]:
     """Return the tasks that the session would launch, had it the offers of now. Raises RoujiamoError."""
-    allocation = Allocation(request, SESSION, Random(), 0.0)
+    allocation = Allocation(Wanted(request, SESSION), Random(), 0.0)
     allocator = allocation.allocator
     allocator.learn_agents(agents)
     decisions = [

@@ -1,10 +1,8 @@
 """From a session's request to what the allocator is asked for and how the tasks are contained."""
 
-import random
-
 import pytest
 
-from roujiamo.broker.allocation import Allocation, container_of, demand_of
+from roujiamo.broker.wanted import Wanted, container_of, demand_of
 from roujiamo.errors import UsageError
 from roujiamo.mesos.demand import PACK, SPREAD
 from roujiamo.mesos.resources import Resources
@@ -92,7 +90,7 @@ def test_what_the_containerizer_lacks_is_told_before_mesos_is_asked() -> None:
 @pytest.mark.parametrize("gpus", [0.0, 1.0])
 def test_gpu_agents_are_offered_only_to_who_asks_for_gpus(gpus: float) -> None:
     """docs/gpu-support.md: without GPU_RESOURCES an agent with GPUs is not offered at all."""
-    framework = Allocation(asked(gpus_per_process=gpus), "s", random.Random(1), 0.0).framework()
+    framework = Wanted(asked(gpus_per_process=gpus), "s").framework()
     assert ({"type": "GPU_RESOURCES"} in framework["capabilities"]) == bool(gpus)
 
 
@@ -105,5 +103,5 @@ def test_locked_memory_has_no_limit_unless_one_is_asked_for() -> None:
     limited = container_of(chosen)
     assert limited is not None
     assert limited.rlimits == (RLimit("MEMLOCK", 1, 2),)
-    assert Allocation(asked(), "s", random.Random(1), 0.0).unlocks_memory
-    assert not Allocation(chosen, "s", random.Random(1), 0.0).unlocks_memory
+    assert Wanted(asked(), "s").unlocks_memory
+    assert not Wanted(chosen, "s").unlocks_memory
