@@ -44,7 +44,6 @@ _DRIVER = ("roujiamo.driver.program", "roujiamo.driver.framework", "roujiamo.dri
         ),
         pytest.param(
             ("roujiamo.broker.session",),
-            # inspect, and so ast and dis, are asyncio's.
             (
                 *("argparse", "hashlib", "http.client", "importlib.resources", "psutil", "secrets"),
                 *("roujiamo.session.configuration", "tempfile", "tomllib"),
@@ -75,3 +74,23 @@ def test_a_program_does_not_load_what_its_start_does_not_need(
         timeout=60,
     )
     assert (done.returncode, done.stdout.split(), done.stderr) == (0, [], "")
+
+
+def test_a_broker_loads_asyncio_without_what_it_does_not_use_of_that() -> None:
+    """Inspect and what that loads: it is there for whoever uses it."""
+    code = """
+import sys
+from roujiamo.broker.__main__ import load_asyncio
+load_asyncio()
+import asyncio, roujiamo.broker.session
+async def work():
+    reader, writer = await asyncio.open_unix_connection(sock=__import__("socket").socketpair()[0])
+    writer.close()
+    await asyncio.wait_for(asyncio.sleep(0), 10)
+asyncio.run(work())
+print(*({"ast", "dis", "ssl"} & sys.modules.keys()))
+import inspect
+print(inspect.iscoroutinefunction(work))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "\nTrue\n", "")

@@ -15,13 +15,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import gc
 import json
 import logging
 import os
 import resource
 import signal
 import socket
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -57,7 +57,6 @@ def run(control: socket.socket, log_descriptor: int, driver: DriverProcess | Non
     for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTSTP, signal.SIGTTOU):
         signal.signal(number, signal.SIG_IGN)
     raise_descriptor_limit()
-    collect_rarely()
     descriptor = control.fileno()
     try:
         return asyncio.run(_serve(control, log_descriptor, driver))
@@ -89,14 +88,6 @@ def raise_descriptor_limit() -> None:
     if soft != resource.RLIM_INFINITY and soft < wanted:
         with contextlib.suppress(ValueError, OSError):
             resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
-
-
-def collect_rarely() -> None:
-    """Look for cycles less often: next to none are made, and each full look goes through all that 10,000 hosts need.
-
-    With Python's own thresholds (700, 10, 10) a third of the time that 10,000 offers take goes into such looks.
-    """
-    gc.set_threshold(50_000, 20, 50)
 
 
 async def _serve(control: socket.socket, log_descriptor: int, driver: DriverProcess | None) -> int:
@@ -150,7 +141,9 @@ async def _run(
 
     loop = asyncio.get_running_loop()
     session = Session(request, folder, notify, driver, wanted)
-    loop.add_signal_handler(signal.SIGTERM, session.end, RoujiamoError(TOLD_TO_END))
+    end = partial(loop.call_soon_threadsafe, session.end, RoujiamoError(TOLD_TO_END))
+    # Not the loop's own way, for which it would load inspect. This wakes it, too.
+    signal.signal(signal.SIGTERM, lambda *_: end())
     owner = Owner(request.owner_pid, request.owner_start, session.end)
     listener = None if request.is_on_demand else loop.create_task(_listen(reader, session))
     try:

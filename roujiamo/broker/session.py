@@ -25,11 +25,11 @@ from typing import Any
 
 from roujiamo import dialects
 from roujiamo.broker.allocation import Allocation, Launch
+from roujiamo.broker.children import Children
 from roujiamo.broker.driver_process import DriverProcess
 from roujiamo.broker.gathering import Gathering
 from roujiamo.broker.hosts import CONTACTED, LAUNCHING, LOST, MAX_TOLD_COMMAND, READY, Host
 from roujiamo.broker.moments import Moments
-from roujiamo.broker.owner import Children
 from roujiamo.broker.proxies import Proxies
 from roujiamo.broker.shims import ShimConnection, ShimSocket
 from roujiamo.broker.wanted import Wanted

@@ -11,6 +11,7 @@ import sys
 from importlib import import_module
 
 from roujiamo.errors import RoujiamoError
+from roujiamo.system.programs import collect_rarely
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -101,6 +102,7 @@ def _run(
     parser: Callable[[], argparse.ArgumentParser], program: str, arguments: Sequence[str], *, is_run: bool
 ) -> int:
     _open_standard_descriptors()
+    collect_rarely()
     client: SessionClient | None = None
     try:
         if is_run and _starts_session(arguments):

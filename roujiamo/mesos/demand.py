@@ -3,7 +3,6 @@
 Pure; made by the broker from the user's options, read by the allocator and by what explains a wait.
 """
 
-from dataclasses import dataclass
 from functools import cached_property
 
 from roujiamo.errors import UsageError
@@ -17,7 +16,6 @@ SPREAD = "spread"
 _NOTHING = Resources()
 
 
-@dataclass(frozen=True)
 class Demand:
     """The gang that is to be had at once or not at all.
 
@@ -27,18 +25,30 @@ class Demand:
     emptiest (or all that are offered). `exclusive` takes whole agents. `only_hosts` and `exclude_hosts` name agents.
     """
 
-    hosts: int | None
-    slots: int
-    per_slot: Resources
-    per_host: Resources = _NOTHING  # what a host needs besides: the proxy, the daemon, GPUs per host
-    max_slots_per_host: int | None = None
-    exclusive: bool = False
-    placement: str = PACK
-    constraints: tuple[Constraint, ...] = ()
-    only_hosts: tuple[str, ...] = ()
-    exclude_hosts: tuple[str, ...] = ()
-
-    def __post_init__(self) -> None:
+    def __init__(
+        self,
+        hosts: int | None,
+        slots: int,
+        per_slot: Resources,
+        per_host: Resources = _NOTHING,
+        max_slots_per_host: int | None = None,
+        exclusive: bool = False,
+        placement: str = PACK,
+        constraints: tuple[Constraint, ...] = (),
+        only_hosts: tuple[str, ...] = (),
+        exclude_hosts: tuple[str, ...] = (),
+    ) -> None:
+        """`per_host` is what a host needs besides: the proxy, the daemon, GPUs per host. Raises UsageError."""
+        self.hosts = hosts
+        self.slots = slots
+        self.per_slot = per_slot
+        self.per_host = per_host
+        self.max_slots_per_host = max_slots_per_host
+        self.exclusive = exclusive
+        self.placement = placement
+        self.constraints = constraints
+        self.only_hosts = only_hosts
+        self.exclude_hosts = exclude_hosts
         if self.placement not in (PACK, SPREAD):
             raise UsageError(f"there is no placement {self.placement!r}: it is {PACK} or {SPREAD}")
         if any(each.thousandths[3] % 1000 for each in (self.per_slot, self.per_host)):

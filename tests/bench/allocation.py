@@ -10,7 +10,6 @@ import json
 import random
 import time
 
-from roujiamo.broker.program import collect_rarely
 from roujiamo.mesos.constraints import parse_constraint
 from roujiamo.mesos.gang import Accept, Demand, GangAllocator
 from roujiamo.mesos.master import accepting
@@ -20,6 +19,7 @@ from roujiamo.mesos.master.messages import parse_call
 from roujiamo.mesos.master.state import Event, MasterState
 from roujiamo.mesos.recordio import encode
 from roujiamo.mesos.resources import Resources
+from roujiamo.system.programs import collect_rarely
 from tests.bench.figures import Result
 from tests.bench.offers import offer
 from tests.mesos.master.replay import add_agent, make_master

@@ -18,9 +18,10 @@ from pathlib import Path
 from typing import Any
 
 from roujiamo.broker.hosts import READY
-from roujiamo.broker.program import collect_rarely, raise_descriptor_limit
+from roujiamo.broker.program import raise_descriptor_limit
 from roujiamo.broker.session import Session
 from roujiamo.session.request import SessionRequest
+from roujiamo.system.programs import collect_rarely
 from roujiamo.system.runtime_folder import SessionFolder
 from tests.bench.costs import memory_of
 from tests.bench.offers import offer
