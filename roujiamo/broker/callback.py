@@ -16,11 +16,10 @@ import os
 import socket
 from collections.abc import Callable
 
-from roujiamo.broker.connection import Connection
+from roujiamo.broker.connection import Connection, Listener
 from roujiamo.broker.hosts import Host
 from roujiamo.errors import AuthenticationError, ProtocolError, RoujiamoError
 from roujiamo.protocol.handshake import HELLO_SIZE, NONCE_SIZE, PROOF_SIZE, Responder
-from roujiamo.system.selector import READ, Selector
 
 log = logging.getLogger(__name__)
 
@@ -28,10 +27,6 @@ HANDSHAKE_SECONDS = 10.0
 PENDING_LIMIT = 1024
 # A proxy's connection takes a place in the queue until it is accepted; thousands may call back at once.
 BACKLOG = 4096
-# Accepted in one go; whoever has called back before is served between two of them.
-ACCEPTS = 64
-# After the system had no descriptor left.
-ACCEPT_AGAIN_SECONDS = 1.0
 
 
 class CallBack:
@@ -138,9 +133,7 @@ class CallBackPort:
         self._unacknowledged_milliseconds = max(1, int(min(keepalive_seconds, 86_400) * 1000 * 2 / 3))
         self.port = 0
         self._loop = asyncio.get_running_loop()
-        self._selector = Selector()
-        self._is_listening = False
-        self._listener: socket.socket | None = None
+        self._listener: Listener | None = None
         # In the order of their times.
         self._pending: dict[CallBack, None] = {}
         self._sweep: asyncio.TimerHandle | None = None
@@ -165,10 +158,7 @@ class CallBackPort:
                     "see --callback-address and --callback-port"
                 ) from error
             self.port = int(listener.getsockname()[1])
-            self._listener = listener
-            self._selector.register(listener, READ, self._accept)
-            self._is_listening = True
-            self._loop.add_reader(self._selector.fileno(), self._selector.serve, 0)
+            self._listener = Listener(listener, self._admit)
             return
 
     def _bound(self, address: str, port: int) -> socket.socket:
@@ -176,7 +166,6 @@ class CallBackPort:
         family = socket.AF_INET6 if ":" in address else socket.AF_INET
         listener = socket.socket(family, socket.SOCK_STREAM)
         try:
-            listener.setblocking(False)
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             if family == socket.AF_INET6:
                 listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
@@ -192,33 +181,9 @@ class CallBackPort:
             raise
         return listener
 
-    def _accept(self, mask: int) -> None:
-        """Take those who have connected; most have said their hello by now."""
-        for _ in range(ACCEPTS):
-            if self._listener is None:
-                return
-            try:
-                accepted, _ = self._listener.accept()
-            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
-                return
-            except OSError as error:
-                log.warning("cannot take a call-back: %s", error.strerror)
-                self._selector.unregister(self._listener)
-                self._is_listening = False
-                self._loop.call_later(ACCEPT_AGAIN_SECONDS, self._accept_again)
-                return
-            accepted.setblocking(False)
-            connection = Connection(self._selector, accepted)
-            self._admit(CallBack(self, connection, self._loop.time()))
-            connection.receive()
-
-    def _accept_again(self) -> None:
-        if self._listener is not None:
-            self._selector.register(self._listener, READ, self._accept)
-            self._is_listening = True
-
-    def _admit(self, call: CallBack) -> None:
+    def _admit(self, connection: Connection) -> None:
         """Count a connection that has not proved itself; the oldest one makes room where there are too many."""
+        call = CallBack(self, connection, self._loop.time())
         if len(self._pending) >= PENDING_LIMIT:
             oldest = next(iter(self._pending))
             del self._pending[oldest]
@@ -254,7 +219,5 @@ class CallBackPort:
             self._sweep.cancel()
         for call in list(self._pending):
             call.abort()
-        if self._is_listening:
-            self._selector.unregister(self._listener)
         self._listener.close()
         self._listener = None

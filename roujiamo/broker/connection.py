@@ -1,8 +1,9 @@
-"""A connection of the call-back port: what a broker of ten thousand hosts needs of a transport, and not more.
+"""The broker's connections, to proxies and shims: what ten thousand hosts need of a transport, and not more.
 
-Runs in the broker's loop, by a `selector` of its own that the loop watches as a whole. asyncio makes a task, several
-objects and a turn of its loop of each connection that it accepts: 90 of the 250 µs that a call-back took. Looks at
-nothing that passes, and so trusts nobody.
+Served by the selector of the broker's `loop`. asyncio makes a task, several objects and a turn of its loop of each
+connection that it accepts: 90 of the 250 µs that a call-back took; it receives into a new object of 256 KiB each time,
+and joins what is written in pieces. Here all connections receive into one buffer, which none of them keeps anything
+in, and the pieces go to the socket as they are. Looks at nothing that passes, and so trusts nobody.
 """
 
 from __future__ import annotations
@@ -10,37 +11,52 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
+import struct
 from collections.abc import Callable
 
-from roujiamo.broker.streams import MAX_PIECES, received
+from roujiamo.broker.loop import connections
 from roujiamo.protocol.frames import LARGE
 from roujiamo.protocol.link import drop_written
-from roujiamo.system.selector import READ, WRITE, Selector
+from roujiamo.system.selector import READ, WRITE
 
 log = logging.getLogger(__name__)
+
+RECEIVE_SIZE = 256 << 10
+# What one call writes at most (sysconf(3), IOV_MAX).
+MAX_PIECES = 1024
+# Accepted in one go; whoever has connected before is served between two of them.
+ACCEPTS = 64
+# After the system had no descriptor left.
+ACCEPT_AGAIN_SECONDS = 1.0
+
+_CREDENTIALS = struct.Struct("3i")
+
+_received = memoryview(bytearray(RECEIVE_SIZE))
 
 
 class Connection:
     """One connected socket. `on_data` is given views that are good until it returns; `on_lost` is called once."""
 
-    __slots__ = ("_events", "_selector", "_socket", "_waiting", "on_data", "on_lost")
+    __slots__ = ("_events", "_is_closing", "_selector", "_socket", "_waiting", "on_data", "on_lost")
 
-    def __init__(self, selector: Selector, connection: socket.socket) -> None:
-        """Takes over `connection`, which does not block."""
+    def __init__(self, connection: socket.socket) -> None:
+        """Takes over `connection`. In the running loop, which is of `roujiamo.broker.loop`."""
         self.on_data: Callable[[memoryview], None] = _ignore
         self.on_lost: Callable[[], None] | None = None
-        self._selector = selector
+        self._selector = connections()
         self._socket: socket.socket | None = connection
         self._waiting: list[bytes] = []
+        self._is_closing = False
         self._events = READ
-        selector.register(connection, READ, self._on_ready)
+        connection.setblocking(False)
+        self._selector.register(connection, READ, self._on_ready)
 
     def receive(self) -> None:
         """Read what has arrived."""
         if self._socket is None:
             return
         try:
-            size = self._socket.recv_into(received)
+            size = self._socket.recv_into(_received)
         except (BlockingIOError, InterruptedError):
             return
         except OSError:
@@ -49,10 +65,10 @@ class Connection:
             self.abort()
             return
         try:
-            self.on_data(received[:size])
+            self.on_data(_received[:size])
         except Exception:
             # A fault of ours ends this connection, not the session.
-            log.exception("a connection of the call-back port failed")
+            log.exception("a connection failed")
             self.abort()
 
     def write(self, *pieces: bytes) -> None:
@@ -60,7 +76,7 @@ class Connection:
 
         Pieces may be views of what is received into again: what does not go at once is copied.
         """
-        if self._socket is None:
+        if self._socket is None or self._is_closing:
             return
         if self._waiting:
             self._waiting += map(bytes, pieces)
@@ -80,7 +96,10 @@ class Connection:
         except OSError:
             # Reading will find out as well, and whoever writes does not expect that the connection ends meanwhile.
             self._waiting.clear()
-        self._watch(self._events & READ | (WRITE if self._waiting else 0))
+        if self._is_closing and not self._waiting:
+            self.abort()
+        else:
+            self._watch(self._events & READ | (WRITE if self._waiting else 0))
 
     def pause_reading(self) -> None:
         """Leave what arrives with the system for now."""
@@ -88,7 +107,16 @@ class Connection:
 
     def resume_reading(self) -> None:
         """Read again."""
-        self._watch(self._events | READ)
+        if not self._is_closing:
+            self._watch(self._events | READ)
+
+    def close(self) -> None:
+        """Read and take no more, and close when all is written."""
+        self._is_closing = True
+        if self._waiting:
+            self._watch(WRITE)
+        else:
+            self.abort()
 
     def abort(self) -> None:
         """Close, whatever waits."""
@@ -115,6 +143,17 @@ class Connection:
             address = None
         return f"{address[0]} port {address[1]}" if address else "an unknown address"
 
+    def set_send_buffer(self, size: int) -> None:
+        """Have the system take so many bytes (socket(7), SO_SNDBUF)."""
+        if self._socket is not None:
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, size)
+
+    def peer_uid(self) -> int:
+        """Return the uid of the process that connected a unix socket (unix(7), SO_PEERCRED)."""
+        assert self._socket is not None
+        given = self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+        return int(_CREDENTIALS.unpack(given)[1])
+
     def _watch(self, events: int) -> None:
         if self._socket is None or events == self._events:
             return
@@ -135,4 +174,51 @@ class Connection:
 
 
 def _ignore(data: memoryview) -> None:
-    """Who has not begun to listen misses nothing: see `CallBackPort`."""
+    """Who has not begun to listen misses nothing: see `Listener`."""
+
+
+class Listener:
+    """Takes connections on a socket that listens. `on_connection(connection)` sets what is to hear of its bytes."""
+
+    def __init__(self, listener: socket.socket, on_connection: Callable[[Connection], None]) -> None:
+        """Takes over `listener`. In the running loop."""
+        self._loop = asyncio.get_running_loop()
+        self._selector = connections()
+        self._on_connection = on_connection
+        self._socket: socket.socket | None = listener
+        self._is_listening = False
+        listener.setblocking(False)
+        self._listen()
+
+    def _listen(self) -> None:
+        if self._socket is not None:
+            self._selector.register(self._socket, READ, self._accept)
+            self._is_listening = True
+
+    def _accept(self, mask: int) -> None:
+        for _ in range(ACCEPTS):
+            if self._socket is None:
+                return
+            try:
+                accepted, _ = self._socket.accept()
+            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+                return
+            except OSError as error:
+                log.warning("cannot take a connection: %s", error.strerror)
+                self._selector.unregister(self._socket)
+                self._is_listening = False
+                self._loop.call_later(ACCEPT_AGAIN_SECONDS, self._listen)
+                return
+            connection = Connection(accepted)
+            self._on_connection(connection)
+            # Most have said something by now.
+            connection.receive()
+
+    def close(self) -> None:
+        """Listen no longer; the connections are left as they are."""
+        if self._socket is None:
+            return
+        if self._is_listening:
+            self._selector.unregister(self._socket)
+        self._socket.close()
+        self._socket = None

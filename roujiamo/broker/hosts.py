@@ -15,7 +15,7 @@ from collections.abc import Callable
 from typing import Any
 
 from roujiamo.broker.connection import Connection
-from roujiamo.broker.streams import Outlet
+from roujiamo.broker.outlet import Outlet
 from roujiamo.errors import ProtocolError
 from roujiamo.protocol import frames
 from roujiamo.protocol.channel import CLOSED, decode_reason, encode_reason

@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from roujiamo.broker.driver_process import DriverProcess
+from roujiamo.broker.loop import run as run_in_loop
 from roujiamo.broker.owner import Owner
 from roujiamo.broker.wanted import Wanted
 from roujiamo.errors import RoujiamoError
@@ -59,7 +60,7 @@ def run(control: socket.socket, log_descriptor: int, driver: DriverProcess | Non
     raise_descriptor_limit()
     descriptor = control.fileno()
     try:
-        return asyncio.run(_serve(control, log_descriptor, driver))
+        return run_in_loop(_serve(control, log_descriptor, driver))
     except (OSError, RuntimeError) as error:
         # There is no descriptor for a loop, say: the one way that is left to say so needs none.
         if driver is not None:
@@ -167,7 +168,7 @@ async def _let_end(driver: DriverProcess) -> None:
 
 async def _listen(reader: asyncio.StreamReader, session: Session) -> None:
     """Follow the owner's requests; the end of the connection is the owner's end."""
-    child = None
+    child, is_owner_gone = None, False
     try:
         while line := await reader.readline():
             try:
@@ -180,10 +181,15 @@ async def _listen(reader: asyncio.StreamReader, session: Session) -> None:
                 return
             if isinstance(request, dict) and request.get("request") == "child":
                 child = read_process(int(request["pid"]))
-    except (OSError, ValueError) as error:
+        is_owner_gone = True
+    except OSError as error:
+        # Where we have written to it when it was closed already.
+        is_owner_gone = True
         log.info("the owner's connection is lost: %s", error)
+    except ValueError as error:
+        log.info("the owner's connection is of no use: %s", error)
     finally:
-        if child is not None and reader.at_eof() and read_process(child.pid) == child:
+        if child is not None and is_owner_gone and read_process(child.pid) == child:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(child.pid, signal.SIGKILL)
         session.end()

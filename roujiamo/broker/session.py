@@ -134,7 +134,7 @@ class Session:
             if self._named is not None:
                 self._folder.tell_timeout(self.request.timeout_seconds)
                 self._start_clock()
-            await self._shims.listen(self._folder.socket)
+            self._shims.listen(self._folder.socket)
             await self._start_gathering()
             self._proxies.prepare()
             self._notify({"event": "listening", "socket": str(self._folder.socket)})

@@ -7,18 +7,17 @@ means that the shim is gone.
 
 from __future__ import annotations
 
-import asyncio
 import json
 import logging
 import os
 import socket
-import struct
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from roujiamo.broker.connection import Connection, Listener
 from roujiamo.broker.hosts import Host
-from roujiamo.broker.streams import Outlet, Receiver, write
+from roujiamo.broker.outlet import Outlet
 from roujiamo.errors import ProtocolError, RoujiamoError
 from roujiamo.protocol import frames
 from roujiamo.protocol.channel import CLOSED
@@ -26,47 +25,29 @@ from roujiamo.protocol.route import Route
 
 log = logging.getLogger(__name__)
 
-_CREDENTIALS = struct.Struct("3i")
+BACKLOG = 1024
 
 OpenRoute = Callable[["ShimConnection", int, bytes], Route | None]
 Answer = Callable[[dict[str, Any]], dict[str, Any]]
 
 
-def peer_uid(connection: socket.socket) -> int:
-    """Return the uid of the process that connected a unix socket."""
-    credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
-    return int(_CREDENTIALS.unpack(credentials)[1])
-
-
-class ShimConnection(Receiver, Outlet):
+class ShimConnection(Outlet):
     """One shim: an OPEN, then the frames of its channel both ways.
 
     What one turn of the loop has for it goes together: a command that ends at once is told in one piece.
     """
 
-    def __init__(self, socket_server: ShimSocket) -> None:
+    def __init__(self, socket_server: ShimSocket, connection: Connection) -> None:
         super().__init__()
         self._server = socket_server
+        self._connection = connection
         self._decoder = frames.Decoder()
         self._pieces: list[bytes] = []
-        self._transport: asyncio.Transport | None = None
         self._route: Route | None = None
+        connection.on_data = self._receive_data
+        connection.on_lost = self._on_lost
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
-        connection = transport.get_extra_info("socket")
-        uid = peer_uid(connection)
-        if uid != os.geteuid():
-            log.warning("a process of uid %d tried the session's socket", uid)
-            transport.abort()
-            return
-        # What its socket does not take waits in the transport, copied, and costs more calls to the system: a tenth of
-        # the broker's CPU for a gigabyte.
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, frames.INITIAL_WINDOW)
-        self._server.connections.add(self)
-
-    def data_received(self, data: memoryview) -> None:
+    def _receive_data(self, data: memoryview) -> None:
         host = self._route.acceptor if self._route is not None else None
         if isinstance(host, Host):
             host.hold()
@@ -105,8 +86,6 @@ class ShimConnection(Receiver, Outlet):
 
     def send_frame(self, frame_type: int, channel: int, payload: bytes = b"") -> None:
         """Write one frame to the shim. What waits here is bounded by the window that the shim granted."""
-        if self._transport is None or self._transport.is_closing():
-            return
         if not self._is_held:
             # A payload may be a view of what is received into again before this is written.
             payload = bytes(payload)
@@ -117,10 +96,11 @@ class ShimConnection(Receiver, Outlet):
             self.flush_soon()
 
     def _write(self) -> None:
-        if self._pieces and self._transport is not None:
-            write(self._transport, self._pieces)
+        if self._pieces:
+            pieces, self._pieces = self._pieces, []
+            self._connection.write(*pieces)
 
-    def connection_lost(self, error: Exception | None) -> None:
+    def _on_lost(self) -> None:
         self._server.connections.discard(self)
         if self._route is not None:
             self._route.opener_gone()
@@ -128,8 +108,7 @@ class ShimConnection(Receiver, Outlet):
     def close(self) -> None:
         """Close the connection when all is written."""
         self.flush()
-        if self._transport is not None:
-            self._transport.close()
+        self._connection.close()
 
 
 class ShimSocket:
@@ -142,20 +121,34 @@ class ShimSocket:
         self.on_open = on_open
         self.answer = answer
         self.connections: set[ShimConnection] = set()
-        self._server: asyncio.Server | None = None
+        self._listener: Listener | None = None
 
-    async def listen(self, path: Path) -> None:
+    def listen(self, path: Path) -> None:
         """Listen on `path`. Raises RoujiamoError."""
+        listener = socket.socket(socket.AF_UNIX)
         try:
-            self._server = await asyncio.get_running_loop().create_unix_server(
-                lambda: ShimConnection(self), path, backlog=1024
-            )
+            listener.bind(str(path))
+            listener.listen(BACKLOG)
         except OSError as error:
+            listener.close()
             raise RoujiamoError(f"cannot make the session's socket {path}: {error.strerror}") from error
+        self._listener = Listener(listener, self.admit)
+
+    def admit(self, connection: Connection) -> None:
+        """Serve a process of this user; drop any other."""
+        uid = connection.peer_uid()
+        if uid != os.geteuid():
+            log.warning("a process of uid %d tried the session's socket", uid)
+            connection.abort()
+            return
+        # What its socket does not take waits in the connection, copied, and costs more calls to the system: a tenth of
+        # the broker's CPU for a gigabyte.
+        connection.set_send_buffer(frames.INITIAL_WINDOW)
+        self.connections.add(ShimConnection(self, connection))
 
     def close(self) -> None:
         """Stop listening and drop every connection."""
-        if self._server is not None:
-            self._server.close()
+        if self._listener is not None:
+            self._listener.close()
         for connection in list(self.connections):
             connection.close()

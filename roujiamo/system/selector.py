@@ -1,8 +1,8 @@
 """The selector: tells which descriptors are ready, and calls who waits for them.
 
-Layer 2; the worker's loop, and the broker's for its proxies. It is what `selectors` would be, over epoll(7) alone and
-with as much as these need. That module takes 4 ms of CPU to load, at each host's start; and an event costs a broker a
-tenth of what it does by way of asyncio's loop, which sees only this selector as a whole (`fileno`).
+Layer 2; the worker's loop, and the broker's for its connections. It is what `selectors` would be, over epoll(7) alone
+and with as much as these need. That module takes 4 ms of CPU to load, at each host's start; and an event costs a broker
+a tenth of what it does by way of asyncio's loop.
 """
 
 import select
@@ -52,13 +52,15 @@ class Selector:
         del self._registered[descriptor]
         self._poll.unregister(descriptor)
 
-    def serve(self, seconds: float) -> None:
-        """Wait for at most so long, and call the actions of what is ready.
+    def serve(self, seconds: "float | None") -> None:
+        """Wait for at most so long (None: as long as it takes), and call the actions of what is ready.
 
         Once more it looks when nothing came: a process that was stopped for long finds its time over before it has
         looked.
         """
-        ready = self._poll.poll(seconds, MAX_EVENTS) or self._poll.poll(0, MAX_EVENTS)
+        ready = self._poll.poll(seconds, MAX_EVENTS)
+        if not ready and seconds != 0:
+            ready = self._poll.poll(0, MAX_EVENTS)
         found = [(descriptor, got, self._registered[descriptor]) for descriptor, got in ready]
         for descriptor, got, registered in found:
             # What an earlier event of this round closed is not to be served any more.
@@ -67,9 +69,10 @@ class Selector:
                 # An error or a hang-up is for whoever reads or writes next.
                 action(events & ((READ if got & ~WRITE else 0) | (WRITE if got & ~READ else 0)))
 
-    def fileno(self) -> int:
-        """Return a descriptor that is readable while `serve` has something to do."""
-        return self._poll.fileno()
+    def close(self) -> None:
+        """Watch nothing any more."""
+        self._registered.clear()
+        self._poll.close()
 
 
 def _descriptor(file: "int | HasDescriptor") -> int:

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from roujiamo.broker.hosts import READY
+from roujiamo.broker.loop import run
 from roujiamo.broker.program import raise_descriptor_limit
 from roujiamo.broker.session import Session
 from roujiamo.session.request import SessionRequest
@@ -41,7 +42,7 @@ async def serve(hosts: int, folder: Path) -> None:
     gathering = session._gathering
     gathering._driver = NoDriver()  # type: ignore[assignment]
     session._proxies.prepare()
-    await session._shims.listen(session._folder.socket)
+    session._shims.listen(session._folder.socket)
     await session._proxies.listen("127.0.0.1:5050")
     offers = [offer(number) for number in range(hosts)]
     gc.collect()
@@ -79,7 +80,7 @@ def main() -> None:
     raise_descriptor_limit()
     collect_rarely()
     with tempfile.TemporaryDirectory(prefix="rj-broker-") as folder:
-        asyncio.run(serve(int(sys.argv[1]), Path(folder) / "session"))
+        run(serve(int(sys.argv[1]), Path(folder) / "session"))
 
 
 if __name__ == "__main__":

@@ -1,41 +1,34 @@
-"""A connection of the call-back port: bytes in order, nothing after the end, and one end."""
+"""A connection of the broker: bytes in order, nothing after the end, and one end."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import logging
-import os
+import random
 import socket
 from collections.abc import AsyncIterator, Callable
 
 import pytest
 
-from roujiamo.broker.connection import Connection
-from roujiamo.system.selector import Selector
+from roujiamo.broker.connection import MAX_PIECES, Connection
+from roujiamo.broker.loop import run
 from tests.support import scaled
 
 
 @contextlib.asynccontextmanager
 async def connected() -> AsyncIterator[tuple[Connection, socket.socket, list[str]]]:
     """A connection in the loop, its other end, and how often it was lost."""
-    loop = asyncio.get_running_loop()
-    selector = Selector()
     ours, theirs = socket.socketpair()
-    ours.setblocking(False)
     theirs.setblocking(False)
     lost: list[str] = []
-    connection = Connection(selector, ours)
+    connection = Connection(ours)
     connection.on_lost = lambda: lost.append("lost")
-    loop.add_reader(selector.fileno(), selector.serve, 0)
     try:
         yield connection, theirs, lost
     finally:
         connection.abort()
         theirs.close()
-        loop.remove_reader(selector.fileno())
-        # A fault that was logged holds it, and the test would be said to leave it.
-        selector._poll.close()
 
 
 async def come_true(condition: Callable[[], object]) -> None:
@@ -46,24 +39,53 @@ async def come_true(condition: Callable[[], object]) -> None:
     raise AssertionError("it has not come")
 
 
-def test_what_is_written_arrives_in_order_whatever_the_socket_takes() -> None:
-    """A proxy that is slow for a while gets every byte, in the pieces' order, once."""
+@pytest.mark.parametrize("seed", range(5))
+def test_what_is_written_arrives_in_order_whatever_the_socket_takes(seed: int) -> None:
+    """Some goes at once, some waits, and what waits when the connection is closed goes still."""
+    dice = random.Random(seed)
+    writes = [
+        [dice.randbytes(dice.choice([0, 1, 9, 5_000, 65_536])) for _ in range(dice.choice([1, 2, 8]))]
+        for _ in range(60)
+    ]
+    writes.append([b"x" * 10] * (MAX_PIECES + 500))
+    sent = b"".join(b"".join(pieces) for pieces in writes)
+
+    async def scenario() -> None:
+        async def read_all(end: socket.socket) -> bytes:
+            received = bytearray()
+            while more := await asyncio.get_running_loop().sock_recv(end, 1 << 16):
+                received += more
+            return bytes(received)
+
+        async with connected() as (connection, theirs, lost):
+            reading = asyncio.create_task(read_all(theirs))
+            for pieces in writes:
+                connection.write(*pieces)
+                if dice.random() < 0.2:
+                    await asyncio.sleep(0)
+            connection.close()
+            connection.write(b"too late")
+            received = await reading
+            assert received == sent
+            await come_true(lambda: lost == ["lost"])
+
+    run(scenario())
+
+
+def test_a_view_that_waits_is_as_it_was_when_it_was_written() -> None:
+    """It shows a buffer that is received into again."""
 
     async def scenario() -> None:
         async with connected() as (connection, theirs, _):
-            pieces = [os.urandom(size) for size in (10, 300_000, 1, 0, 70_000) * 20]
-            for number in range(0, len(pieces), 5):
-                connection.write(*pieces[number : number + 5])
+            buffer = bytearray(b"a" * (8 << 20))
+            connection.write(memoryview(buffer))
+            buffer[:] = b"b" * len(buffer)
             received = bytearray()
-            expected = b"".join(pieces)
-            while len(received) < len(expected):
+            while len(received) < len(buffer):
                 received += await asyncio.get_running_loop().sock_recv(theirs, 1 << 16)
-            assert received == expected
-            # Nothing waits any more: what comes next is written at once.
-            connection.write(b"next")
-            assert theirs.recv(10) == b"next"
+            assert received == b"a" * len(buffer)
 
-    asyncio.run(scenario())
+    run(scenario())
 
 
 def test_what_arrives_is_given_on_unless_reading_is_paused() -> None:
@@ -85,7 +107,7 @@ def test_what_arrives_is_given_on_unless_reading_is_paused() -> None:
             await come_true(lambda: received == [b"one", b"two"])
             assert lost == []
 
-    asyncio.run(scenario())
+    run(scenario())
 
 
 @pytest.mark.parametrize("waiting", [False, True])
@@ -111,7 +133,7 @@ def test_the_end_is_told_once_and_not_before_who_ended_it_is_done(waiting: bool)
                 assert lost == ["lost"]
                 assert connection.peer() == "an unknown address"
 
-    asyncio.run(scenario())
+    run(scenario())
 
 
 def test_a_fault_of_ours_ends_its_connection_alone(caplog: pytest.LogCaptureFixture) -> None:
@@ -132,5 +154,5 @@ def test_a_fault_of_ours_ends_its_connection_alone(caplog: pytest.LogCaptureFixt
             assert good_lost == []
 
     with caplog.at_level(logging.ERROR):
-        asyncio.run(scenario())
+        run(scenario())
     assert "KeyError: 'a fault'" in caplog.text
