@@ -82,11 +82,13 @@ def test_a_broker_loads_asyncio_without_what_it_does_not_use_of_that() -> None:
 import sys
 from roujiamo.broker.__main__ import load_asyncio
 load_asyncio()
-import asyncio, roujiamo.broker.session
+import asyncio, roujiamo.broker.session, roujiamo.proxy.carried
 async def work():
     reader, writer = await asyncio.open_unix_connection(sock=__import__("socket").socketpair()[0])
     writer.close()
     await asyncio.wait_for(asyncio.sleep(0), 10)
+    roujiamo.proxy.carried.CarriedCode().of(b"")
+    roujiamo.proxy.carried.CarriedCode().of(roujiamo.proxy.carried.importlib.util.MAGIC_NUMBER)
 asyncio.run(work())
 print(*({"ast", "dis", "ssl"} & sys.modules.keys()))
 import inspect

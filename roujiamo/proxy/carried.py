@@ -16,7 +16,7 @@ import functools
 import importlib.util
 import itertools
 import marshal
-import pkgutil
+import os
 import sys
 import zlib
 from collections.abc import Mapping
@@ -72,8 +72,9 @@ def _loaders() -> "dict[str, tuple[InspectLoader, str]]":
         spec = importlib.util.find_spec(package)
         folders = spec.submodule_search_locations if spec is not None else None
         assert folders is not None
-        modules = [each.name for each in pkgutil.iter_modules(folders) if not each.ispkg]
-        for name in names or ("__init__", *modules):
+        # Not by pkgutil, which would load inspect, 9 ms.
+        modules = [file[:-3] for each in folders for file in sorted(os.listdir(each)) if file.endswith(".py")]
+        for name in names or modules:
             carried = "%s.%s" % (package, name)
             module = package if name == "__init__" else carried
             if carried not in _LEFT_OUT:
@@ -103,7 +104,7 @@ class CarriedCode:
     def of(self, python: bytes) -> "tuple[bytes, bytes]":
         """Return the code, and the SHA-256 of it, for an agent whose Python has that magic number.
 
-        To make it takes some 25 ms once.
+        To make it takes some 20 ms once.
         """
         return self._bytecode() if python == importlib.util.MAGIC_NUMBER else self._texts()
 
@@ -113,7 +114,8 @@ def _packed(content: "Mapping[str, str | bytes | CodeType]") -> "tuple[bytes, by
     # Once the broker is on its way: loading it takes 4 ms.
     import hashlib
 
-    code = zlib.compress(marshal.dumps(dict(content), 2))
+    # In half the time that the default level takes, 5 ms, for a twenty-fifth more bytes.
+    code = zlib.compress(marshal.dumps(dict(content), 2), 4)
     if len(code) > MAX_CODE:
         raise AssertionError("the proxy's code has become too large: %d bytes" % len(code))
     return code, hashlib.sha256(code).digest()

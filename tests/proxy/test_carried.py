@@ -62,7 +62,7 @@ def test_a_python_with_our_bytecode_gets_that_and_another_gets_texts() -> None:
 
 
 def test_each_form_is_made_once() -> None:
-    """It takes the broker some 25 ms, and there may be ten thousand hosts."""
+    """It takes the broker some 20 ms, and there may be ten thousand hosts."""
     code = CarriedCode()
     assert code.of(OTHERS) is code.of(bytes(4))
     assert code.of(importlib.util.MAGIC_NUMBER) is code.of(importlib.util.MAGIC_NUMBER)
