@@ -94,8 +94,13 @@ class Connection:
         except (BlockingIOError, InterruptedError):
             pass
         except OSError:
-            # Reading will find out as well, and whoever writes does not expect that the connection ends meanwhile.
+            # Nothing may follow what is lost here, and reading need not find out: the system may have no memory for the
+            # moment. Not at once, as whoever writes does not expect that the connection ends meanwhile.
             self._waiting.clear()
+            self._is_closing = True
+            self._watch(0)
+            asyncio.get_running_loop().call_soon(self.abort)
+            return
         if self._is_closing and not self._waiting:
             self.abort()
         else:

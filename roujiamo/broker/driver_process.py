@@ -64,8 +64,12 @@ class DriverProcess:
         """End it where it has not been opened, and so not been told anything; else nothing."""
         if self.status is not None or self._transport is not None:
             return
-        os.close(self._stdin)
-        os.close(self._stdout)
+        import contextlib
+
+        for descriptor in (self._stdin, self._stdout):
+            # Half opened, it is its file's, which may have closed it.
+            with contextlib.suppress(OSError):
+                os.close(descriptor)
         self.kill()
         self.status = self._reap()
 

@@ -25,6 +25,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from roujiamo.broker.driver import TEARDOWN_SECONDS
 from roujiamo.broker.driver_process import DriverProcess
 from roujiamo.broker.loop import run as run_in_loop
 from roujiamo.broker.owner import Owner
@@ -41,7 +42,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-REQUEST_SECONDS = 30.0
 DRIVER_END_SECONDS = 5.0
 MAX_REQUEST = 8 << 20
 TOLD_TO_END = "somebody has told the session's broker to end (SIGTERM), and the session with it"
@@ -100,7 +100,8 @@ async def _serve(control: socket.socket, log_descriptor: int, driver: DriverProc
 
     folder = None
     try:
-        request = SessionRequest.from_json(await asyncio.wait_for(reader.readline(), REQUEST_SECONDS))
+        # However long its owner takes; where that ends before, so does the connection.
+        request = SessionRequest.from_json(await reader.readline())
         if request.verbosity > 1:
             os.dup2(log_descriptor, 2)
         os.close(log_descriptor)
@@ -161,7 +162,7 @@ async def _let_end(driver: DriverProcess) -> None:
     if driver.status is not None:
         return
     try:
-        await asyncio.wait_for(driver.wait(), DRIVER_END_SECONDS)
+        await asyncio.wait_for(driver.wait(), TEARDOWN_SECONDS if driver.is_told else DRIVER_END_SECONDS)
     except TimeoutError:
         driver.kill()
 

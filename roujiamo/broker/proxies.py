@@ -174,8 +174,9 @@ class Proxies:
             host.link.send_frame(frames.WELCOME, 0, self._welcome, host.resume)
             connection.write(responder.code_header(len(code), digest), code, *host.link.pieces_to_send())
             return True
-        if host.link is None or host.link.received != told:
-            # The old connection has delivered more since the challenge: the proxy would send it again.
+        if host.link is None or host.link.received != told or responder.epoch <= host.epoch:
+            # The old connection has delivered more since the challenge, and the proxy would send it again; or a later
+            # try of the proxy has been faster with its proof.
             return False
         host.epoch = responder.epoch
         previous, host.transport = host.transport, connection

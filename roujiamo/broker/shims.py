@@ -59,8 +59,9 @@ class ShimConnection(Outlet):
             if self._route is not None:
                 self._route.abort(255, f"the request broke the protocol: {error}")
             self.close()
-        if isinstance(host, Host):
-            host.flush()
+        finally:
+            if isinstance(host, Host):
+                host.flush()
 
     def _receive(self, frame_type: int, channel: int, payload: bytes) -> None:
         if frame_type == frames.CONTROL and self._route is None:

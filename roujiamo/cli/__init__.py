@@ -110,9 +110,13 @@ def _run(
             from roujiamo.system.broker_client import SessionClient
 
             client = SessionClient()
-        options = parser().parse_args(arguments)
-        options.client = client
-        return int(options.function(options))
+        try:
+            options = parser().parse_args(arguments)
+            options.client = client
+            return int(options.function(options))
+        finally:
+            if client is not None:
+                client.give_up()
     except RoujiamoError as error:
         print(f"{program}: {error}", file=sys.stderr)
         return error.exit_status
@@ -126,9 +130,6 @@ def _run(
         return RoujiamoError.exit_status
     except KeyboardInterrupt:
         return 130
-    finally:
-        if client is not None:
-            client.give_up()
 
 
 def _starts_session(arguments: Sequence[str]) -> bool:

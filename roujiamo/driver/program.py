@@ -35,7 +35,6 @@ from roujiamo.pymesos_driver.trouble import INTERNAL, INVALID, PYMESOS_MISSING, 
 # While so much waits for the broker to read it, no more is taken in, from the master or from the broker.
 MAX_UNREAD_BYTES = 1 << 20
 MAX_WAITING_CALLS = 1000
-FIRST_LINE_SECONDS = 60.0
 FLUSH_SECONDS = 1.0
 
 _log = logging.getLogger(__name__)
@@ -118,16 +117,15 @@ def _set_logging(verbose: int) -> None:
 
 
 def _read_first_line(reader: LineReader) -> list[bytes]:
-    """Wait for it; what came with it is returned too. None at all where there is nothing to do any more."""
-    deadline = time.monotonic() + FIRST_LINE_SECONDS
+    """Wait for it; what came with it is returned too. None at all where there is nothing to do any more.
+
+    However long it takes: whoever writes it has a user who may be slow, and the end of either closes the pipe.
+    """
     poll = select.poll()
     poll.register(reader, select.POLLIN)
     while not reader.is_eof and not _is_terminated:
-        remaining = deadline - time.monotonic()
-        if remaining <= 0:
-            raise UsageError(f"no first line came to the driver within {FIRST_LINE_SECONDS:g} s")
         # In short waits: a signal that comes in between is seen then.
-        if poll.poll(min(remaining, 0.2) * 1000) and (lines := reader.read()):
+        if poll.poll(200) and (lines := reader.read()):
             return lines
     return []
 

@@ -169,13 +169,20 @@ class GangAllocator:
         return self._settle(batch, now)
 
     def on_subscribed(self, now: float) -> list[Decision]:
-        """After every SUBSCRIBED: offers of an earlier connection are void, and the master has forgotten a SUPPRESS."""
+        """After every SUBSCRIBED: offers of an earlier connection are void.
+
+        The master has forgotten a SUPPRESS, but the driver repeats the last one: who rested asks again.
+        """
+        batch = Batch()
+        was_suppressed = self._is_suppressed
         for agent_id in self._held:
             self._held.drop(agent_id)
         self._revive_at = None
         self._is_suppressed = False
         self._patience = Patience(self._hold_seconds, now, self._random)
-        return self._settle(Batch(), now)
+        if was_suppressed and not self.is_satisfied:
+            self._revive(batch, now)
+        return self._settle(batch, now)
 
     def on_tick(self, now: float) -> list[Decision]:
         """The time of `next_deadline` has come."""

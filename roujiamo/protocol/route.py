@@ -91,6 +91,9 @@ class Route:
             return
         self._check(ACCEPTOR, self.state, frame_type)
         if frame_type == DATA:
+            if not payload:
+                # It costs no window, so nothing would bound how many wait for who does not read.
+                return
             self._credit_to_acceptor = _spend(self._credit_to_acceptor, payload)
         elif frame_type == WINDOW:
             self._credit_to_opener = _grant(self._credit_to_opener, payload)
@@ -105,6 +108,8 @@ class Route:
             return
         self._check(OPENER, OPENING if self.state == REQUESTED else self.state, frame_type)
         if frame_type in (DATA, EXTENDED_DATA):
+            if not payload:
+                return
             self._credit_to_opener = _spend(self._credit_to_opener, payload)
         elif frame_type in (OPEN_OK, WINDOW):
             self._credit_to_acceptor = _grant(self._credit_to_acceptor, payload)

@@ -114,7 +114,7 @@ class RemoteCommand:
             self.channel.close(255, str(error))
             self._abandon()
         else:
-            if event == DATA:
+            if event == DATA and value:
                 self._waiting.append(value)
                 self._write()
                 if self._waiting:

@@ -52,8 +52,8 @@ try:
             exec(modules["roujiamo.shim.store"][4], finder.__dict__)
             sys.meta_path.insert(0, finder.StoredModules(root, modules))
             is_stored = True
-except (OSError, ValueError, EOFError, TypeError):
-    # There is none, or the disk was full.
+except (OSError, ValueError, EOFError, TypeError, AttributeError, KeyError):
+    # There is none, or the disk was full, or what is there is something else.
     pass
 
 from roujiamo.shim.program import main  # noqa: E402 the path had to be there first

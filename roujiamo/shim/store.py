@@ -69,23 +69,28 @@ def write_store(root: str, path: str) -> None:
                 return
             is_package = spec.submodule_search_locations is not None
             modules[name] = (is_package, spec.origin[len(root) :], source.st_mtime_ns, source.st_size, code)
-    # As many may read it as may read the sources.
-    mode = posix.stat(root).st_mode & 0o666 | 0o600
     temporary = "%s.%d" % (path, posix.getpid())
     flags = posix.O_WRONLY | posix.O_CREAT | posix.O_EXCL | posix.O_CLOEXEC
     try:
-        descriptor = posix.open(temporary, flags, mode)
+        # As many may read it as may read the sources; to write it nobody needs the right, a new one takes its place.
+        descriptor = posix.open(temporary, flags, posix.stat(root).st_mode & 0o444 | 0o600)
     except OSError:
         return
     content = sys.version.encode() + marshal.dumps(modules)
     try:
-        if posix.write(descriptor, content) == len(content):
+        try:
+            is_whole = posix.write(descriptor, content) == len(content)
+        finally:
+            # A network's file system says only here that the disk is full.
+            posix.close(descriptor)
+        if is_whole:
             # Of many that start at once, each puts a whole one there.
             posix.rename(temporary, path)
             return
     except OSError:
-        # The disk is full.
         pass
-    finally:
-        posix.close(descriptor)
-    posix.unlink(temporary)
+    try:
+        posix.unlink(temporary)
+    except OSError:
+        # The folder is gone, as a session's is at its end.
+        pass

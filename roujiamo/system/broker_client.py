@@ -71,9 +71,12 @@ class SessionClient:
         self.control.close()
         try:
             self._process.wait(GIVE_UP_SECONDS)
-        except subprocess.TimeoutExpired:
+        except BaseException as error:
+            # Also where the user does not wait for it.
             self._process.kill()
             self._process.wait()
+            if not isinstance(error, subprocess.TimeoutExpired):
+                raise
 
     def wait(self, seconds: float) -> int:
         """Return the broker's exit status, once it has ended. Raises TimeoutExpired (subprocess)."""

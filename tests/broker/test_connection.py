@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import logging
 import random
 import socket
 from collections.abc import AsyncIterator, Callable
+from typing import Any
 
 import pytest
 
@@ -156,3 +158,33 @@ def test_a_fault_of_ours_ends_its_connection_alone(caplog: pytest.LogCaptureFixt
     with caplog.at_level(logging.ERROR):
         run(scenario())
     assert "KeyError: 'a fault'" in caplog.text
+
+
+def test_where_the_system_takes_a_write_no_more_the_connection_ends() -> None:
+    """It may have no memory for the moment: what comes behind the gap must not pass for all."""
+
+    class Socket(socket.socket):
+        has_memory = True
+
+        def sendmsg(self, *arguments: Any) -> int:
+            if not self.has_memory:
+                raise OSError(errno.ENOBUFS, "No buffer space available")
+            return super().sendmsg(*arguments)
+
+    async def scenario() -> None:
+        ours, theirs = socket.socketpair()
+        with theirs:
+            lost: list[str] = []
+            stand_in = Socket(fileno=ours.detach())
+            connection = Connection(stand_in)
+            connection.on_lost = lambda: lost.append("lost")
+            connection.write(b"one")
+            stand_in.has_memory = False
+            connection.write(b"two")
+            stand_in.has_memory = True
+            connection.write(b"three")
+            assert lost == []
+            await come_true(lambda: lost == ["lost"])
+            assert (theirs.recv(100), theirs.recv(100)) == (b"one", b"")
+
+    run(scenario())

@@ -97,6 +97,16 @@ class Master:
         self.allocate()
         self.obey(framework, framework.allocator.on_subscribed(self.now))
 
+    def subscribe_again(self, framework):
+        """Its connection was lost: its offers are void, and its driver repeats the last SUPPRESS behind the event."""
+        for each in list(framework.offered):
+            self.take_back(framework, each)
+        framework.filters.clear()
+        was_suppressed, framework.is_suppressed = framework.is_suppressed, False
+        self.allocate()
+        framework.is_suppressed = was_suppressed
+        self.obey(framework, framework.allocator.on_subscribed(self.now))
+
     def run(self, is_over, limit):
         """Let time pass until `is_over()`; AssertionError past `limit` simulated seconds."""
         while not is_over():
@@ -151,6 +161,8 @@ class Master:
             self.at(self.now + framework.latency, lambda f=framework, o=offers: self.deliver(f, o))
 
     def deliver(self, framework, offers):
+        # What a lost connection has swallowed does not arrive.
+        offers = [each for each in offers if each["id"]["value"] in framework.offered]
         self.obey(framework, framework.allocator.on_offers(offers, self.now))
 
     def rank(self, candidate):
@@ -179,7 +191,7 @@ class Master:
                 case Accept():
                     self.accept(framework, decision)
                 case Decline(offer_ids, refuse_seconds):
-                    for each in offer_ids:
+                    for each in set(offer_ids).intersection(framework.offered):
                         agent, role, resources = self.take_back(framework, each)
                         until = self.now + max(refuse_seconds, ALLOCATION_INTERVAL)
                         framework.filters[agent, role] = (resources, until)

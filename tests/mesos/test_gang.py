@@ -287,6 +287,20 @@ def test_a_new_subscription_forgets_the_offers_of_the_old():
     assert gang.on_subscribed(3.0) == [Suppress()]
 
 
+def test_a_gang_that_rests_asks_again_on_a_new_subscription():
+    """The driver repeats the last SUPPRESS there, and without a REVIVE behind it no offer would come any more."""
+    gang = allocator(2, 2)
+    gang.on_subscribed(0.0)
+    gang.on_offers([offer(1, 1)], 0.0)
+    assert Suppress() in gang.on_tick(gang.next_deadline())
+    assert gang.on_subscribed(0.2) == [Revive()]
+    # Nothing is free: it rests, and asks on.
+    asked = 0
+    while asked < 3:
+        asked += Revive() in gang.on_tick(gang.next_deadline())
+    assert len(accepted(gang.on_offers([offer(2, 1), offer(3, 2)], 60.0))) == 2
+
+
 def test_a_host_that_failed_is_replaced_by_another_agent():
     """With the same number of slots; REVIVE, since the agents were declined for long."""
     gang = allocator(2, 3)

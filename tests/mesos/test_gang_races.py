@@ -70,6 +70,21 @@ def test_small_gangs_that_come_together_where_there_is_room_for_all_start_at_onc
         assert max(each.done_at - each.joined_at for each in master.frameworks) <= MOST_INTERVALS
 
 
+def test_a_gang_whose_connection_is_lost_while_it_rests_has_what_is_free_later():
+    """The driver repeats its SUPPRESS on the new one: the gang would be deaf if it did not ask again."""
+    for seed in range(20):
+        dice = random.Random(seed)
+        master = Master(2, dice)
+        for number in range(2):
+            master.join(session(f"single{number}", 1, number, f"{seed} {number}", job_seconds=20.0), number)
+        gang = session("gang", 2, 0.5, f"{seed} gang")
+        master.join(gang, 0.5)
+        lost_at = 3 + dice.random() * 3
+        master.at(lost_at, lambda master=master, gang=gang: master.subscribe_again(gang))
+        master.run(lambda gang=gang: gang.done_at is not None, SIMULATED_LIMIT)
+        assert gang.done_at - 21.0 <= MOST_INTERVALS
+
+
 def test_a_gang_that_cannot_complete_leaves_the_agents_to_others():
     """Three agents for a gang of four, and nobody has told it so: one that needs three has them in a moment."""
     for seed in range(10):

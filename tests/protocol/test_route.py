@@ -95,6 +95,19 @@ def test_a_side_that_overruns_the_window_is_found_out_in_between() -> None:
             overrun(frames.DATA, b"x" * 11)
 
 
+def test_data_without_bytes_does_not_pass() -> None:
+    """It takes no window, so nothing would bound how much of it waits for who does not read."""
+    passage = Passage()
+    passage.acceptor.accept()
+    passage.run()
+    passage.route.frame_from_opener(frames.DATA, b"")
+    passage.route.frame_from_acceptor(frames.DATA, b"")
+    passage.route.frame_from_acceptor(frames.EXTENDED_DATA, b"")
+    assert passage.run() == []
+    passage.route.frame_from_opener(frames.DATA, b"x")
+    assert passage.run() == [("acceptor", frames.DATA, b"x")]
+
+
 def test_frames_of_the_wrong_side_or_state_do_not_pass() -> None:
     """A task cannot signal its opener, and nothing flows before the command was accepted."""
     passage = Passage()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import posix
 import subprocess
 import sys
 from collections.abc import Callable
@@ -11,7 +13,9 @@ from pathlib import Path
 import pytest
 
 from roujiamo import __version__
+from roujiamo.shim.store import write_store
 from tests.shim.session import package_at
+from tests.support.tools import ROOT
 
 OTHER = "9" + __version__[1:]
 
@@ -105,9 +109,28 @@ def test_where_no_store_can_be_written_the_shim_starts_without(tmp_path: Path) -
     assert stores(tmp_path) == [store]
 
 
+def test_a_disk_that_is_found_full_at_the_end_is_no_failure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A network's file system may say so only when the file is closed; the store before it stays."""
+    path = tmp_path / "store"
+    path.write_bytes(b"before")
+    close = posix.close
+
+    def close_on_a_full_disk(descriptor: int) -> None:
+        close(descriptor)
+        raise OSError(errno.EDQUOT, "Disk quota exceeded")
+
+    monkeypatch.setattr(posix, "close", close_on_a_full_disk)
+    write_store(str(ROOT), str(path))
+    monkeypatch.undo()
+    assert [each.name for each in tmp_path.iterdir()] == ["store"]
+    assert path.read_bytes() == b"before"
+
+
 def test_the_store_is_as_readable_as_the_package(tmp_path: Path) -> None:
-    """Root may write it, for all users; and what is one user's stays his."""
-    for mode, expected in ((0o755, 0o644), (0o700, 0o600)):
+    """Root may write it, for all users; what is one user's stays his; and nobody writes another's."""
+    for mode, expected in ((0o755, 0o644), (0o700, 0o600), (0o1777, 0o644)):
         root = tmp_path / str(mode)
         root.mkdir()
         root.chmod(mode)
