@@ -149,7 +149,7 @@ class HostIndex(Generic[Key]):
             raise HostUnknown(f"there is no {self._what} called {wanted}; the {self._what}s are {known}")
         several = [self._hosts[key] for key in found]
         if len({normal(each.hostname) for each in several}) == len(several):
-            choices = listing((each.hostname for each in several), word="or")
+            choices = listing(sorted((each.hostname for each in several), key=natural_order), word="or")
             raise HostUnknown(f"{wanted} may mean {choices}; name the {self._what} in full")
         choices = listing((each.own[0] if each.own else each.hostname for each in several), word="or")
         raise HostUnknown(f"{len(several)} {self._what}s are called {wanted}; write {choices} instead")

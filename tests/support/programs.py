@@ -133,7 +133,7 @@ def processes_with(name: str, value: str) -> list[str]:
             # It may be another user's, or end while it is looked at.
             with contextlib.suppress(OSError):
                 if wanted in (process / "environ").read_bytes().split(b"\0"):
-                    found.append(f"{process.name} {(process / 'cmdline').read_bytes()[:200]!r}")
+                    found.append(f"{process.name} {(process / 'cmdline').read_bytes()[:2000]!r}")
     return found
 
 
