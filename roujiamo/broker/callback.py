@@ -206,6 +206,10 @@ class CallBackPort:
     def settle(self, call: CallBack) -> None:
         """The connection is proved, or gone."""
         self._pending.pop(call, None)
+        if not self._pending and self._sweep is not None:
+            # It would only wake an idle broker.
+            self._sweep.cancel()
+            self._sweep = None
 
     def heard(self, host: Host) -> None:
         """Note that the proxy lives."""

@@ -121,6 +121,7 @@ class Session:
         self._counted_at = 0.0
         self._until: float | None = None
         self._limit: asyncio.TimerHandle | None = None
+        self._telling: asyncio.Task[None] | None = None
 
     # Life.
 
@@ -141,7 +142,8 @@ class Session:
             tasks.append(self._loop.create_task(self._gathering.follow_driver()))
             tasks.append(self._loop.create_task(self._beat()))
             if self._named is None:
-                tasks.append(self._loop.create_task(self._gathering.tell_the_wait()))
+                self._telling = self._loop.create_task(self._gathering.tell_the_wait())
+                tasks.append(self._telling)
             failure = await self._ending
         except RoujiamoError as error:
             failure = error
@@ -280,6 +282,8 @@ class Session:
             return
         if not self._is_ready and self._gathering.is_satisfied and not self._awaited:
             self._is_ready = True
+            if self._telling is not None:
+                self._telling.cancel()
             self._start_clock()
             self._moments.of_session(timeline.HOSTS_READY)
             self._notify(
