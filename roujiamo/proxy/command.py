@@ -114,7 +114,7 @@ class RemoteCommand:
             self.channel.close(255, str(error))
             self._abandon()
         else:
-            if event == DATA and value:
+            if event == DATA:
                 self._waiting.append(value)
                 self._write()
                 if self._waiting:

@@ -8,14 +8,14 @@ import errno
 import logging
 import random
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 
 from roujiamo.broker.connection import MAX_PIECES, Connection
 from roujiamo.broker.loop import run
-from tests.support import scaled
+from tests.support import come_true
 
 
 @contextlib.asynccontextmanager
@@ -31,14 +31,6 @@ async def connected() -> AsyncIterator[tuple[Connection, socket.socket, list[str
     finally:
         connection.abort()
         theirs.close()
-
-
-async def come_true(condition: Callable[[], object]) -> None:
-    for _ in range(int(scaled(10_000))):
-        if condition():
-            return
-        await asyncio.sleep(0.001)
-    raise AssertionError("it has not come")
 
 
 @pytest.mark.parametrize("seed", range(5))

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import signal
 import sys
-from collections.abc import Callable
 
 import pytest
 
@@ -17,6 +16,7 @@ from roujiamo.broker.proxies import Proxies
 from roujiamo.protocol import frames
 from roujiamo.protocol.link import Link
 from roujiamo.session.request import SessionRequest
+from tests.support import come_true
 
 UP, DOWN = b"u" * 32, b"d" * 32
 _DEAF = "import time; time.sleep(1000)"
@@ -56,14 +56,6 @@ def host_with(name: str, transport: Transport, heard: float) -> Host:
     host.link, host.state, host.last_heard = Link(DOWN, UP), READY, heard
     host.transport = transport  # type: ignore[assignment]
     return host
-
-
-async def come_true(condition: Callable[[], bool]) -> None:
-    for _ in range(6000):
-        if condition():
-            return
-        await asyncio.sleep(0.01)
-    raise AssertionError("it has not come in a minute")
 
 
 def proxies_of(*hosts: Host) -> Proxies:

@@ -18,7 +18,7 @@ from tests.support.tools import (
     requires_python36,
     requires_real_mesos,
 )
-from tests.support.waiting import scaled, until
+from tests.support.waiting import come_true, scaled, until
 
 __all__ = [
     "MASTERS",
@@ -27,6 +27,7 @@ __all__ = [
     "Program",
     "children_called",
     "children_of",
+    "come_true",
     "is_alive",
     "keep_settings_away",
     "mpi_environment",

@@ -5,6 +5,7 @@ Imported by the test process only. `ROUJIAMO_TEST_TIME_SCALE` stretches every de
 
 from __future__ import annotations
 
+import asyncio
 import os
 import time
 from collections.abc import Callable
@@ -30,3 +31,10 @@ def until(predicate: Callable[[], T], seconds: float = 10, what: str = "") -> T:
             raise AssertionError(f"not within {scaled(seconds):g} s: {what or predicate}")
         time.sleep(pause)
         pause = min(pause * 1.5, 0.05)
+
+
+async def come_true(predicate: Callable[[], object], seconds: float = 10) -> None:
+    """Let the loop run until `predicate` is true; TimeoutError after `seconds` (scaled)."""
+    async with asyncio.timeout(scaled(seconds)):
+        while not predicate():  # noqa: ASYNC110 what is waited for knows of no event
+            await asyncio.sleep(0.001)
