@@ -16,7 +16,7 @@ from roujiamo.broker.cluster import PRINCIPAL, LocalCluster
 from roujiamo.errors import LocalClusterError
 from roujiamo.system.sessions import ask
 from tests.broker.conftest import folder, session_with
-from tests.support import until
+from tests.support import children_of, is_alive, until
 from tests.support.scheduler import authorization, get, request
 
 __all__ = ["folder"]
@@ -85,6 +85,7 @@ def test_a_cluster_that_dies_before_the_session_is_ready_ends_it_at_once(folder:
 def test_a_cluster_that_cannot_start_is_noticed_and_its_reason_told() -> None:
     """Not after the time that a start may take."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    before = children_of(os.getpid())
 
     async def start() -> str:
         cluster = LocalCluster("local:200", 1, lambda _: None)
@@ -96,4 +97,7 @@ def test_a_cluster_that_cannot_start_is_noticed_and_its_reason_told() -> None:
             asyncio.run(start())
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-    until(lambda: not psutil.Process().children(), what="the cluster's processes to end")
+    until(
+        lambda: not any(map(is_alive, children_of(os.getpid()) - before)),
+        what="the cluster's processes to end",
+    )

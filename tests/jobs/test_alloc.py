@@ -54,7 +54,9 @@ def test_the_hosts_are_told_in_the_forms_that_tools_expect(bench: Bench) -> None
 def test_without_a_command_it_is_the_users_shell(bench: Bench) -> None:
     """In a pipe the shell reads its commands there, and nothing of ours is said."""
     bench.environment["SHELL"] = "/bin/sh"
-    result = alloc(bench, "--master", "local", stdin="roujiamo-rsh agent1 'echo there'; exit 4\n")
+    result = alloc(
+        bench, "--host", "agent1", "--master", "local", stdin="roujiamo-rsh agent1 'echo there'; exit 4\n"
+    )
     assert (result.status, result.out, result.err) == (4, "there\n", "")
 
 

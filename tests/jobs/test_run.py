@@ -327,11 +327,11 @@ def test_a_success_whose_daemon_fails_a_moment_later_is_none(bench: Bench) -> No
         "#!/bin/sh\n"
         '[ "$1" = --version ] && echo "mpiexec (OpenRTE) 4.1.8" && exit\n'
         f'roujiamo-rsh agent1 "{daemon}" >{up} &\n'
-        f"until test -s {up}; do sleep 0.05; done\n"
+        f"until test -s {up} || ! kill -0 $!; do sleep 0.05; done\n"
         f"touch {gone}\n"
     )
     mpiexec.chmod(0o755)
-    result = bench.ompirun("-n", "1", "--mpiexec", str(mpiexec), "local", "true")
+    result = bench.ompirun("-n", "1", "--host", "agent1", "--mpiexec", str(mpiexec), "local", "true")
     for path in (mpiexec, up, gone):
         path.unlink()
     assert result.status == 1
