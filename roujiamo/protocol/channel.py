@@ -23,6 +23,7 @@ from roujiamo.protocol.frames import (
     EXIT_STATUS,
     EXTENDED_DATA,
     INITIAL_WINDOW,
+    LARGE,
     MAX_COMMAND,
     MAX_DATA,
     NAMES,
@@ -264,6 +265,11 @@ class Channel:
         if self.state != OPEN_STATE:
             return 0
         taken = min(len(data), self.sendable)
+        if taken == len(data) < LARGE:
+            if taken:
+                self._put(frame_type, data)
+                self.sendable -= taken
+            return taken
         # What cannot change is not copied.
         view = memoryview(data if isinstance(data, bytes) else bytes(data[:taken]))
         for start in range(0, taken, MAX_DATA):

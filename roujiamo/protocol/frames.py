@@ -150,11 +150,13 @@ def unpack_u64(payload: bytes) -> int:
     return int(_U64.unpack(payload)[0])
 
 
-def cut(data: memoryview, max_payload: int = MAX_PAYLOAD) -> "tuple[list[tuple[int, int, bytes]], int]":
+def cut(
+    data: "bytes | memoryview", max_payload: int = MAX_PAYLOAD
+) -> "tuple[list[tuple[int, int, bytes]], int]":
     """Return the whole frames that `data` begins with, as (type, channel, payload), and where what is left begins.
 
-    A large payload of a stream is not copied (0.4 s a gigabyte): it is a view, good for as long as `data` is, which
-    whoever keeps it makes bytes of.
+    A large payload of a stream is not copied out of a view (0.4 s a gigabyte): it is a view itself, good for as long as
+    `data` is, which whoever keeps it makes bytes of.
 
     Raises ProtocolError at an unknown type or an oversized length.
     """
@@ -162,7 +164,9 @@ def cut(data: memoryview, max_payload: int = MAX_PAYLOAD) -> "tuple[list[tuple[i
     position = 0
     size = len(data)
     while size - position >= 9:
-        frame_type, channel, length = _header(data, position, max_payload)
+        frame_type, channel, length = HEADER.unpack_from(data, position)
+        if length > max_payload or frame_type not in NAMES:
+            raise _refused(frame_type, length, max_payload)
         end = position + 9 + length
         if end > size:
             break
@@ -174,16 +178,11 @@ def cut(data: memoryview, max_payload: int = MAX_PAYLOAD) -> "tuple[list[tuple[i
     return frames, position
 
 
-def _header(data: "bytearray | memoryview", position: int, max_payload: int) -> "tuple[int, int, int]":
-    """Return type, channel and length of the frame that begins there. Raises ProtocolError."""
-    frame_type, channel, length = HEADER.unpack_from(data, position)
+def _refused(frame_type: int, length: int, max_payload: int) -> ProtocolError:
+    """Return what is wrong with a header."""
     if frame_type not in NAMES:
-        raise ProtocolError("a frame of the unknown type %d" % frame_type)
-    if length > max_payload:
-        raise ProtocolError(
-            "a %s frame of %d bytes; %d are allowed" % (NAMES[frame_type], length, max_payload)
-        )
-    return frame_type, channel, length
+        return ProtocolError("a frame of the unknown type %d" % frame_type)
+    return ProtocolError("a %s frame of %d bytes; %d are allowed" % (NAMES[frame_type], length, max_payload))
 
 
 class Decoder:
@@ -203,6 +202,13 @@ class Decoder:
 
         Raises ProtocolError at an unknown type or an oversized length; the decoder is of no use after it.
         """
+        if len(data) < LARGE and not self._buffer:
+            # Slices of so little cost less than views of it.
+            data = bytes(data)
+            frames, end = cut(data, self._max_payload)
+            if end < len(data):
+                self._buffer += data[end:]
+            return frames
         first = []  # type: list[tuple[int, int, bytes]]
         with memoryview(data) as view:
             start = self._complete(view, first) if self._buffer else 0
@@ -219,7 +225,10 @@ class Decoder:
         buffer += view[:taken]
         if len(buffer) < 9:
             return taken
-        size = 9 + _header(buffer, 0, self._max_payload)[2]
+        frame_type, _, length = HEADER.unpack_from(buffer)
+        if length > self._max_payload or frame_type not in NAMES:
+            raise _refused(frame_type, length, self._max_payload)
+        size = 9 + int(length)
         more = min(size - len(buffer), len(view) - taken)
         buffer += view[taken : taken + more]
         if len(buffer) == size:

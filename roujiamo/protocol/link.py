@@ -45,6 +45,9 @@ MAX_BATCH_LENGTH = TAG_SIZE + MAX_BATCH + MAX_PAYLOAD + 64
 _PONG = encode(PONG, 0)
 _LENGTH = Struct("!I")
 _NUMBER = Struct("!Q")
+# Where a batch's frames begin, and the least that a batch with a frame has.
+_CONTENT = _LENGTH.size + TAG_SIZE
+_SMALLEST = _CONTENT + HEADER.size
 
 
 class Link:
@@ -96,14 +99,15 @@ class Link:
         self._buffer = bytearray()
         self._failure = None  # type: ProtocolError | None
 
-    def send_frame(self, frame_type: int, channel: int, *payload: bytes) -> None:
+    def send_frame(self, frame_type: int, channel: int, payload: bytes = b"", *more: bytes) -> None:
         """Queue one frame; its payload may come in pieces."""
-        size = sum(map(len, payload))
+        size = len(payload) + sum(map(len, more)) if more else len(payload)
         if size < LARGE:
-            self._out.append((encode(frame_type, channel, b"".join(payload)),))
+            # A copy, as a view is when bytes are added to.
+            self._out.append((b"".join((HEADER.pack(frame_type, channel, size), payload, *more)),))
         else:
             # It is kept until the peer has it, which may be longer than a view is good.
-            kept = [piece if isinstance(piece, bytes) else bytes(piece) for piece in payload]
+            kept = [piece if isinstance(piece, bytes) else bytes(piece) for piece in (payload, *more)]
             self._out.append((HEADER.pack(frame_type, channel, size), *kept))
         self._out_bytes += HEADER.size + size
 
@@ -134,50 +138,68 @@ class Link:
         Call again after `receive_data`: an ACK frees more.
         """
         sealed = []  # type: list[bytes]
-        if not (self._out or self._urgent or self._replay):
+        out = self._out
+        if not (out or self._urgent or self._replay):
             return sealed
         if self._replay:
             for batch in self._replay:
-                self._seal(batch, sealed)
+                self._seal(batch, sum(map(len, batch)), sealed)
             self._replay = []
         has_room = self.unacknowledged < MAX_UNACKNOWLEDGED
-        if self._out and has_room and self._unreported >= ACKNOWLEDGE_ALONG:
+        if out and has_room and self._unreported >= ACKNOWLEDGE_ALONG:
             self.acknowledge()
-        if self._urgent and not (self._out and has_room):
+        if self._urgent and not (out and has_room):
             # Never held back: two sides that both wait for an ACK would wait for ever.
-            self._keep(tuple(self._urgent), sealed)
-            self._urgent = []
-        if self._out:
-            taken = 0
-            while taken < len(self._out) and self.unacknowledged < MAX_UNACKNOWLEDGED:
-                size = 0
-                pieces, self._urgent = self._urgent, []
-                while taken < len(self._out):
-                    following = sum(map(len, self._out[taken]))
-                    if pieces and size + following > MAX_BATCH:
-                        break
-                    size += following
-                    pieces += self._out[taken]
-                    taken += 1
-                self._out_bytes -= size
-                self._keep(tuple(pieces), sealed)
-            del self._out[:taken]
+            urgent, self._urgent = tuple(self._urgent), []
+            self._keep(urgent, sum(map(len, urgent)), sealed)
+        elif has_room and len(out) == 1 and not self._urgent:
+            # One frame for one wake-up, as when somebody types.
+            size, self._out_bytes = self._out_bytes, 0
+            self._keep(out.pop(), size, sealed)
+        elif has_room:
+            self._seal_queued(sealed)
         return sealed
 
-    def _keep(self, batch: "tuple[bytes, ...]", sealed: "list[bytes]") -> None:
-        """Seal a batch for the first time, and keep it until the peer has it."""
-        self._unacknowledged.append(batch)
-        self.unacknowledged += sum(map(len, batch))
-        self._sent += 1
-        self._seal(batch, sealed)
+    def _seal_queued(self, sealed: "list[bytes]") -> None:
+        """Seal what is queued, in batches, as far as the peer's acknowledgements let it."""
+        taken = 0
+        while taken < len(self._out) and self.unacknowledged < MAX_UNACKNOWLEDGED:
+            size = 0
+            pieces, self._urgent = self._urgent, []
+            urgent_size = sum(map(len, pieces))
+            while taken < len(self._out):
+                following = sum(map(len, self._out[taken]))
+                if pieces and size + following > MAX_BATCH:
+                    break
+                size += following
+                pieces += self._out[taken]
+                taken += 1
+            self._out_bytes -= size
+            self._keep(tuple(pieces), urgent_size + size, sealed)
+        del self._out[:taken]
 
-    def _seal(self, batch: "tuple[bytes, ...]", sealed: "list[bytes]") -> None:
+    def _keep(self, batch: "tuple[bytes, ...]", size: int, sealed: "list[bytes]") -> None:
+        """Seal a batch of so many bytes for the first time, and keep it until the peer has it."""
+        self._unacknowledged.append(batch)
+        self.unacknowledged += size
+        self._sent += 1
+        self._seal(batch, size, sealed)
+
+    def _seal(self, batch: "tuple[bytes, ...]", size: int, sealed: "list[bytes]") -> None:
         tag = self._send_mac.copy()
-        tag.update(_NUMBER.pack(self._sent_number))
+        number = _NUMBER.pack(self._sent_number)
+        self._sent_number += 1
+        length = _LENGTH.pack(TAG_SIZE + size)
+        if size < LARGE:
+            # In one piece: to copy so little costs less than pieces do, here and in the system.
+            content = b"".join(batch)
+            tag.update(number + content)
+            sealed.append(length + tag.digest()[:TAG_SIZE] + content)
+            return
+        tag.update(number)
         for piece in batch:
             tag.update(piece)
-        self._sent_number += 1
-        sealed.append(_LENGTH.pack(TAG_SIZE + sum(map(len, batch))))
+        sealed.append(length)
         sealed.append(tag.digest()[:TAG_SIZE])
         sealed += batch
 
@@ -193,27 +215,35 @@ class Link:
         if self._failure is not None:
             raise self._failure
         frames = []  # type: list[tuple[int, int, bytes]]
-        if not data:
-            return frames
+        size = len(data)
+        try:
+            if _SMALLEST <= size < LARGE and not self._buffer:
+                # One small batch, whole, as most are: slices of so little cost less than views of it.
+                batch = bytes(data)
+                if _batch_size(batch, 0) == size:
+                    self._open(batch[4:_CONTENT], batch[_CONTENT:], frames)
+                    return frames
+            if size:
+                self._open_all(data, frames)
+        except ProtocolError as error:
+            if not frames:
+                raise
+            self._failure = error
+        return frames
+
+    def _open_all(self, data: "bytes | memoryview", frames: "list[tuple[int, int, bytes]]") -> None:
+        """Open whole batches where they are; only what is left is copied."""
         # Released whatever comes of it: a kept error would hold the views, and with them the size of what they show.
         with memoryview(data) as view:
-            try:
-                position = self._complete(view, frames) if self._buffer else 0
-                # Whole batches are opened where they are; only what is left is copied.
-                while len(view) - position >= 4:
-                    end = position + _batch_size(view, position)
-                    if end > len(view):
-                        break
-                    with view[position:end] as batch:
-                        self._open(batch, frames)
-                    position = end
-                if position < len(view):
-                    self._buffer += view[position:]
-            except ProtocolError as error:
-                if not frames:
-                    raise
-                self._failure = error
-        return frames
+            position = self._complete(view, frames) if self._buffer else 0
+            while len(view) - position >= 4:
+                end = position + _batch_size(view, position)
+                if end > len(view):
+                    break
+                self._open_view(view, position, end, frames)
+                position = end
+            if position < len(view):
+                self._buffer += view[position:]
 
     def _complete(self, view: memoryview, frames: "list[tuple[int, int, bytes]]") -> int:
         """Add to the batch that has begun what it lacks, open it if that is all; return how much of `view` it took."""
@@ -229,26 +259,34 @@ class Link:
         buffer += view[taken : taken + more]
         if len(buffer) == size:
             self._buffer = bytearray()
-            with memoryview(buffer) as batch:
-                self._open(batch, frames)
+            with memoryview(buffer) as view:
+                self._open_view(view, 0, size, frames)
         return taken + more
 
-    def _open(self, batch: memoryview, frames: "list[tuple[int, int, bytes]]") -> None:
+    def _open_view(
+        self, view: memoryview, start: int, end: int, frames: "list[tuple[int, int, bytes]]"
+    ) -> None:
+        with view[start + 4 : start + _CONTENT] as tag, view[start + _CONTENT : end] as content:
+            self._open(tag, content, frames)
+
+    def _open(
+        self, tag: "bytes | memoryview", content: "bytes | memoryview", frames: "list[tuple[int, int, bytes]]"
+    ) -> None:
         """Check a whole batch, and add its frames but for those that are the link's own."""
         expected = self._receive_mac.copy()
         expected.update(_NUMBER.pack(self._received_number))
-        with batch[4 : 4 + TAG_SIZE] as tag, batch[4 + TAG_SIZE :] as content:
-            expected.update(content)
-            if not is_same(expected.digest()[:TAG_SIZE], tag):
-                raise AuthenticationError("a batch whose tag is wrong")
-            size = len(content)
-            arrived, end = cut(content)
-        if end != size:
+        expected.update(content)
+        if not is_same(expected.digest()[:TAG_SIZE], tag):
+            raise AuthenticationError("a batch whose tag is wrong")
+        arrived, end = cut(content)
+        if end != len(content):
             raise ProtocolError("a batch that ends inside a frame")
         self._received_number += 1
         self.received += 1
-        self._unreported += size
-        frames += [frame for frame in arrived if frame[1] or not self._answer(frame[0], frame[2])]
+        self._unreported += end
+        for frame in arrived:
+            if frame[1] or not self._answer(frame[0], frame[2]):
+                frames.append(frame)
         if self._unreported >= ACKNOWLEDGE_EVERY:
             self.acknowledge()
 
@@ -290,7 +328,7 @@ class Link:
         self._replay = list(self._unacknowledged)
 
 
-def _batch_size(data: "bytearray | memoryview", position: int) -> int:
+def _batch_size(data: "bytes | bytearray | memoryview", position: int) -> int:
     """Return the size in bytes of the batch that begins there, with its length. Raises ProtocolError."""
     length = int(_LENGTH.unpack_from(data, position)[0])
     if not TAG_SIZE <= length <= MAX_BATCH_LENGTH:
