@@ -59,7 +59,6 @@ class Link:
 
     __slots__ = (
         "_buffer",
-        "_failure",
         "_out",
         "_out_bytes",
         "_receive_mac",
@@ -71,6 +70,7 @@ class Link:
         "_unacknowledged",
         "_unreported",
         "_urgent",
+        "failure",
         "received",
         "unacknowledged",
     )
@@ -97,7 +97,7 @@ class Link:
         self._sent_number = 0
         self._received_number = 0
         self._buffer = bytearray()
-        self._failure = None  # type: ProtocolError | None
+        self.failure = None  # type: ProtocolError | None
 
     def send_frame(self, frame_type: int, channel: int, payload: bytes = b"", *more: bytes) -> None:
         """Queue one frame; its payload may come in pieces."""
@@ -210,10 +210,11 @@ class Link:
 
         Raises AuthenticationError at a wrong tag and ProtocolError at anything else the wire does not allow; the TCP
         connection is of no use after either. Good batches in front of a bad one are counted, and a resumed peer will
-        not send them again: they are returned, and the error comes with the next call (`receive_data(b"")` will do).
+        not send them again: they are returned, and the error, which `failure` is then, comes with the next call
+        (`receive_data(b"")` will do).
         """
-        if self._failure is not None:
-            raise self._failure
+        if self.failure is not None:
+            raise self.failure
         frames = []  # type: list[tuple[int, int, bytes]]
         size = len(data)
         try:
@@ -228,7 +229,7 @@ class Link:
         except ProtocolError as error:
             if not frames:
                 raise
-            self._failure = error
+            self.failure = error
         return frames
 
     def _open_all(self, data: "bytes | memoryview", frames: "list[tuple[int, int, bytes]]") -> None:

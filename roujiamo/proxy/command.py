@@ -86,6 +86,9 @@ class RemoteCommand:
         self._stdin = None  # type: int | None
         self._outputs = {}  # type: dict[int, Callable[[bytes], int]]
         self._watched = set()  # type: set[int]
+        # As the pipes are watched now.
+        self._may_read = False
+        self._has_waiting = False
         self._wide = set()  # type: set[int]
         self._waiting = []  # type: list[bytes]
 
@@ -146,10 +149,14 @@ class RemoteCommand:
     def update(self) -> None:
         """Watch those pipes that something can be done with now."""
         may_read = self.channel.sendable > 0 and not self._host.is_congested
-        for pipe in list(self._outputs):
+        has_waiting = bool(self._waiting)
+        if may_read == self._may_read and has_waiting == self._has_waiting:
+            return
+        self._may_read, self._has_waiting = may_read, has_waiting
+        for pipe in self._outputs:
             self._watch(pipe, may_read, READ, self._on_output)
         if self._stdin is not None:
-            self._watch(self._stdin, bool(self._waiting), WRITE, self._on_input)
+            self._watch(self._stdin, has_waiting, WRITE, self._on_input)
 
     def _watch(self, pipe: int, wanted: bool, events: int, action: "Callable[[int], None]") -> None:
         # Unregistered, not only muted: epoll reports the other end's close whether asked or not.

@@ -136,14 +136,20 @@ class BrokerConnection:
             return
         try:
             while True:
-                if not self._outgoing:
-                    self._outgoing = self._link.pieces_to_send()
-                    if not self._outgoing:
+                pieces = self._outgoing
+                if not pieces:
+                    pieces = self._link.pieces_to_send()
+                    if not pieces:
                         break
-                    self._outgoing_bytes = sum(map(len, self._outgoing))
-                sent = connection.sendmsg(self._outgoing[:MAX_PIECES])
+                    self._outgoing = pieces
+                    self._outgoing_bytes = sum(map(len, pieces))
+                sent = (
+                    connection.send(pieces[0])
+                    if len(pieces) == 1
+                    else connection.sendmsg(pieces[:MAX_PIECES])
+                )
                 self._outgoing_bytes -= sent
-                drop_written(self._outgoing, sent)
+                drop_written(pieces, sent)
         except BlockingIOError:
             pass
         except OSError as error:
@@ -235,12 +241,13 @@ class BrokerConnection:
             self._lose("it closed the connection")
             return
         self._last_heard = time.monotonic()
-        data = self._received[:size]
-        while self._take(data):
-            data = self._received[:0]
+        self._take(self._received[:size])
+        if self._link.failure is not None:
+            # It waited behind the frames that were delivered.
+            self._take(self._received[:0])
 
-    def _take(self, data: memoryview) -> bool:
-        """Deliver the frames that `data` completes; return whether there were any (an error may wait behind them)."""
+    def _take(self, data: memoryview) -> None:
+        """Deliver the frames that `data` completes."""
         try:
             arrived = self._link.receive_data(data)
         except ProtocolError as error:
@@ -249,10 +256,9 @@ class BrokerConnection:
             if self._fruitless >= MAX_FRUITLESS:
                 raise BrokerGone("the broker at %s sent %s, again and again" % (self.peer, error)) from error
             self._lose(str(error))
-            return False
-        for frame in arrived:
-            self._deliver(*frame)
-        return bool(arrived)
+            return
+        for frame_type, channel, payload in arrived:
+            self._deliver(frame_type, channel, payload)
 
     def _lose(self, reason: str) -> None:
         """The connection is of no use any more: drop it, and come back within the grace. Raises BrokerGone."""

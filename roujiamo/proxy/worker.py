@@ -148,18 +148,22 @@ class Worker:
         """Work until SessionEnded is raised."""
         try:
             while True:
+                # Before all else: somebody waits for it.
                 self.broker.flush()
-                self._let_go_on()
+                if self._has_held_back:
+                    self._let_go_on()
+                now = time.monotonic()
                 deadline = self.broker.deadline
                 if self._timers:
                     deadline = min(deadline, self._timers[0][0])
-                # A little late, so that what is due is due when the loop looks at its clock. An hour is the most, since
-                # epoll_wait(2) takes no more than some weeks.
-                self.selector.serve(min(3600.0, max(0.0, deadline - time.monotonic())) + 0.001)
-                now = time.monotonic()
-                while self._timers and self._timers[0][0] <= now:
-                    heapq.heappop(self._timers)[2]()
-                self.broker.on_time(now)
+                if now < deadline:
+                    # A little late, so that what is due is due when the loop looks at its clock. An hour is the most,
+                    # since epoll_wait(2) takes no more than some weeks.
+                    self.selector.serve(min(3600.0, deadline - now) + 0.001)
+                else:
+                    # What has arrived comes before what is due: this process may have been stopped for long.
+                    self.selector.serve(0)
+                    self._on_time(time.monotonic())
         except BrokerGone as gone:
             raise SessionEnded("%s; ending what runs here" % gone, 1) from gone
 
@@ -187,16 +191,25 @@ class Worker:
         if command.channel.state == CLOSED:
             self._commands.pop(command.channel.number, None)
 
+    def _on_time(self, now: float) -> None:
+        """Do what is due. Raises BrokerGone."""
+        while self._timers and self._timers[0][0] <= now:
+            heapq.heappop(self._timers)[2]()
+        self.broker.on_time(now)
+
     def _let_go_on(self) -> None:
         """Have those read on that were held back, once there is room again."""
-        if self._has_held_back and not self.broker.is_congested:
+        if not self.broker.is_congested:
             self._has_held_back = False
             for command in list(self._commands.values()):
                 command.update()
             self._shims.update()
 
     def _on_frame(self, frame_type: int, channel: int, payload: bytes) -> None:
-        if channel == 0:
+        command = self._commands.get(channel)
+        if command is not None:
+            command.receive_frame(frame_type, payload)
+        elif channel == 0:
             if frame_type == frames.WELCOME:
                 self._on_welcome(payload)
             elif frame_type == frames.GOODBYE:
@@ -204,8 +217,6 @@ class Worker:
                 raise SessionEnded("the broker ends the session: %s" % sentence, 0)
         elif channel % 2 == 0:
             self._shims.receive_frame(frame_type, channel, payload)
-        elif channel in self._commands:
-            self._commands[channel].receive_frame(frame_type, payload)
         elif frame_type == frames.OPEN:
             self._open(channel, payload)
         # Anything else was on its way to a channel that is closed here.

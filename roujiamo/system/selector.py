@@ -61,13 +61,23 @@ class Selector:
         ready = self._poll.poll(seconds, MAX_EVENTS)
         if not ready and seconds != 0:
             ready = self._poll.poll(0, MAX_EVENTS)
+        if len(ready) == 1:
+            # Most turns of a loop that one byte after another goes through: there is nothing that it could close.
+            ((descriptor, got),) = ready
+            self._act(got, *self._registered[descriptor])
+            return
         found = [(descriptor, got, self._registered[descriptor]) for descriptor, got in ready]
         for descriptor, got, registered in found:
             # What an earlier event of this round closed is not to be served any more.
             if self._registered.get(descriptor) is registered:
-                events, action = registered
-                # An error or a hang-up is for whoever reads or writes next.
-                action(events & ((READ if got & ~WRITE else 0) | (WRITE if got & ~READ else 0)))
+                self._act(got, *registered)
+
+    @staticmethod
+    def _act(got: int, events: int, action: "Callable[[int], None]") -> None:
+        # An error or a hang-up is for whoever reads or writes next.
+        if got != READ:
+            got = events & ((READ if got & ~WRITE else 0) | (WRITE if got & ~READ else 0))
+        action(got)
 
     def close(self) -> None:
         """Watch nothing any more."""

@@ -248,6 +248,18 @@ def test_good_batches_in_front_of_a_genuine_one_that_breaks_the_wire_are_deliver
         right.receive_data(b"")
 
 
+def test_good_frames_of_a_batch_that_breaks_the_wire_are_delivered() -> None:
+    """The batch counts as received, be it a small one or a large one, so what is in it would be lost."""
+    for size in (1, frames.LARGE):
+        left, right = pair()
+        left.send_frame(frames.DATA, 1, bytes(size))
+        left.send_frame(frames.ACK, 0, frames.pack_u64(7))
+        assert [len(payload) for _, _, payload in carry(left, right)] == [size]
+        assert right.received == 1
+        with pytest.raises(ProtocolError, match="7 batches of 0"):
+            right.receive_data(b"")
+
+
 def test_an_impossible_count_of_the_peer_is_an_error() -> None:
     """A peer that claims what was never sent, or less than it has acknowledged, is not followed."""
     left, right = pair()
