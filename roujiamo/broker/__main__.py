@@ -18,13 +18,13 @@ def main(arguments: list[str]) -> int:
         print("roujiamo.broker: started by roujiamo itself; use `roujiamo run`", flush=True)
         return UsageError.exit_status
     control, log = int(arguments[1]), int(arguments[3])
-    os.set_inheritable(control, False)
+    for descriptor in (control, log):
+        os.set_inheritable(descriptor, False)
     try:
-        driver = DriverProcess("--log-fd", str(log))
+        driver = DriverProcess(log=log)
     except OSError:
         # The session tries again, when there is somebody to tell why it does not work.
         driver = None
-    os.set_inheritable(log, False)
     load_asyncio()
     import socket
 

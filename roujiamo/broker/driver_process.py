@@ -8,9 +8,8 @@ process session of its own and waits for its settings; at the end of its stdin i
 from __future__ import annotations
 
 import os
-import sys
 
-from roujiamo.system.programs import program_command
+from roujiamo.system.programs import reap, start_program
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,25 +18,28 @@ if TYPE_CHECKING:
 
 # Each line is one event; the offers of ten thousand agents are some 20 MB of JSON.
 MAX_LINE = 256 << 20
-# As asyncio says where somebody else has reaped a child.
-_UNKNOWN_STATUS = 255
 
 
 class DriverProcess:
     """One driver. `open` comes before all else but `drop`; `status` is None while it runs."""
 
-    def __init__(self, *options: str) -> None:
-        """Start it with these options (see `roujiamo.driver.program`). Raises OSError."""
+    def __init__(self, *options: str, log: int | None = None) -> None:
+        """Start it with these options (see `roujiamo.driver.program`); `log` is for `--log-fd`. Raises OSError."""
         self.status: int | None = None
         self.is_told = False
         self._transport: asyncio.WriteTransport | None = None
-        line = program_command("roujiamo.driver", *options)
         pipes = [*os.pipe()]
         try:
             pipes += os.pipe()
             stdin, self._stdin, self._stdout, stdout = pipes
-            actions = [(os.POSIX_SPAWN_DUP2, stdin, 0), (os.POSIX_SPAWN_DUP2, stdout, 1)]
-            self.pid = os.posix_spawn(sys.executable, line, os.environ, file_actions=actions, setsid=True)
+            self.pid = start_program(
+                "roujiamo.driver",
+                *(() if log is None else ("--log-fd", str(log))),
+                *options,
+                standard={0: stdin, 1: stdout},
+                passed=() if log is None else (log,),
+                environment=os.environ,
+            )
         except OSError:
             for descriptor in pipes:
                 os.close(descriptor)
@@ -71,17 +73,11 @@ class DriverProcess:
             with contextlib.suppress(OSError):
                 os.close(descriptor)
         self.kill()
-        self.status = self._reap()
-
-    def _reap(self) -> int:
-        try:
-            return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
-        except ChildProcessError:
-            return _UNKNOWN_STATUS
+        self.status = reap(self.pid)
 
     def _on_ended(self) -> None:
         self._owner.close()
-        self.status = self._reap()
+        self.status = reap(self.pid)
         self._ended.set()
 
     def tell(self, settings: dict[str, Any]) -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import sys
-from importlib import import_module
 
 from roujiamo.errors import RoujiamoError
 from roujiamo.system.programs import collect_rarely
@@ -54,6 +53,8 @@ def main_parser(command: str = "") -> argparse.ArgumentParser:
 
     `help` speaks of all of them.
     """
+    from importlib import import_module
+
     from roujiamo.cli.parser import Parser
 
     parser = Parser(prog="roujiamo", description=DESCRIPTION, epilog=EPILOG)

@@ -55,7 +55,10 @@ def known_names() -> str:
 
 
 class Finding:
-    """The mpiexec `wanted` (a path or a name), or the one on PATH, while it is asked for its version."""
+    """The mpiexec `wanted` (a path or a name), or the one on PATH, while it is asked for its version.
+
+    A context, which leaves no process behind.
+    """
 
     def __init__(self, wanted: str | None) -> None:
         """Begin. Raises LauncherError where there is none, or it cannot be started."""
@@ -76,15 +79,20 @@ class Finding:
         except OSError as error:
             raise self._failure(error) from error
 
+    def __enter__(self) -> Finding:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.kill()
+        # Closes its pipe, and waits for its end.
+        self._process.__exit__(None, None, None)
+
     def result(self) -> Launcher:
         """Wait for its answer, once. Raises LauncherError where none comes."""
-        with self._process as process:
-            try:
-                answer, _ = process.communicate(timeout=VERSION_SECONDS)
-            except subprocess.TimeoutExpired as error:
-                raise self._failure(error) from error
-            finally:
-                process.kill()
+        try:
+            answer, _ = self._process.communicate(timeout=VERSION_SECONDS)
+        except subprocess.TimeoutExpired as error:
+            raise self._failure(error) from error
         text = answer.decode("utf-8", "replace").strip()
         return Launcher(self._path, dialects.find(text), _version_line(text))
 
@@ -94,7 +102,8 @@ class Finding:
 
 def find_launcher(wanted: str | None) -> Launcher:
     """Return what `Finding` finds. Raises LauncherError."""
-    return Finding(wanted).result()
+    with Finding(wanted) as finding:
+        return finding.result()
 
 
 def _version_line(text: str) -> str:

@@ -34,7 +34,7 @@ def run(options: RunOptions, client: SessionClient | None = None) -> int:
 
     `client`: a broker that has been started, and not been asked for anything.
     """
-    # Loads while mpiexec says its version, and asks for nothing before that is known.
+    # Loads while we do.
     client = client or SessionClient()
     try:
         return kept(options, partial(_run, client))
@@ -43,17 +43,9 @@ def run(options: RunOptions, client: SessionClient | None = None) -> int:
 
 
 def _run(client: SessionClient, options: RunOptions, progress: Progress, record: Record) -> int:
-    finding = launchers.Finding(options.launch.mpiexec)
-    launchers.shim_folder()
-    check_place(options.launch.timeline)
-    launcher = finding.result()
-    if launcher.dialect is None:
-        progress.say(
-            0,
-            f"{launcher.path} is of no MPI that roujiamo knows ({launchers.known_names()}): its --version says "
-            f"{launcher.version!r}; it is told about the hosts in every way there is, and by ROUJIAMO_HOSTFILE",
-        )
-    with Waiting() as waiting:
+    with launchers.Finding(options.launch.mpiexec) as finding, Waiting() as waiting:
+        launchers.shim_folder()
+        check_place(options.launch.timeline)
         session = HeldSession(options.request, waiting, progress, record.session, client)
         record.note_session(session)
         status = -1
@@ -61,6 +53,14 @@ def _run(client: SessionClient, options: RunOptions, progress: Progress, record:
         try:
             launchers.load()
             session.wait_until_ready()
+            with waiting.interruptible():
+                launcher = finding.result()
+            if launcher.dialect is None:
+                progress.say(
+                    0,
+                    f"{launcher.path} is of no MPI that roujiamo knows ({launchers.known_names()}): its --version says "
+                    f"{launcher.version!r}; it is told about the hosts in every way there is, and by ROUJIAMO_HOSTFILE",
+                )
             started = time.monotonic()
             status, stray = _run_launcher(options, launcher, session, waiting, progress, record)
             if status and not session.is_time_up:

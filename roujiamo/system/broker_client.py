@@ -7,62 +7,72 @@ module loads little.
 
 from __future__ import annotations
 
-import contextlib
-import json
+import _socket
 import os
-import socket
-import subprocess
+import time
 
-from roujiamo.system.programs import program_command, without_secret
+from roujiamo.system.programs import reap, start_program, without_secret
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import socket
+
     from roujiamo.session.request import SessionRequest
 
 GIVE_UP_SECONDS = 5.0
+# Between two looks at a broker that is to end: short at first, as most end at once.
+_FIRST_PAUSE_SECONDS = 0.002
+_LONGEST_PAUSE_SECONDS = 0.05
 
 
 class SessionClient:
     """A started broker: `control` is the connection to it, `pid` its process. It does nothing before it is asked."""
 
     def __init__(self) -> None:
-        """Start the broker."""
-        self.control, theirs = socket.socketpair()
+        """Start the broker. Raises OSError."""
+        # Not socket's: that, and what else is used of the library here, loads while the broker does (15 ms).
+        ours, theirs = _socket.socketpair()
         # Whether the session shows its log on our stderr, the request says.
         log = os.dup(2)
-        words = ["--control-fd", str(theirs.fileno()), "--log-fd", str(log)]
         try:
-            self._process = subprocess.Popen(
-                program_command("roujiamo.broker", *words),
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-                pass_fds=(theirs.fileno(), log),
-                env=without_secret(os.environ),
-                start_new_session=True,
+            self.pid = start_program(
+                "roujiamo.broker",
+                *("--control-fd", str(theirs.fileno()), "--log-fd", str(log)),
+                standard=dict.fromkeys(range(3)),
+                passed=(theirs.fileno(), log),
+                environment=without_secret(os.environ),
             )
+        except OSError:
+            ours.close()
+            raise
         finally:
             theirs.close()
             os.close(log)
-        self.pid = self._process.pid
+        from socket import socket
+
+        self.control: socket = socket(fileno=ours.detach())
+        self._status: int | None = None
         self._is_asked = False
 
     def ask_for(self, request: SessionRequest) -> None:
         """Ask for the session, once."""
         self._is_asked = True
-        # Of a broker that is gone its end tells.
-        with contextlib.suppress(BrokenPipeError):
-            self.control.sendall(request.to_json().encode() + b"\n")
+        self._send(request.to_json())
 
     def name_child(self, pid: int) -> None:
         """Tell the broker of a child of ours that is to end with us, should we be killed."""
-        with contextlib.suppress(OSError):
-            self.control.sendall(json.dumps({"request": "child", "pid": pid}).encode() + b"\n")
+        self._send(f'{{"request": "child", "pid": {pid}}}')
 
     def end(self, *, settle: bool = False) -> None:
         """Ask the broker to end the session; with `settle` once the remote commands have told how they ended."""
-        with contextlib.suppress(OSError):
-            self.control.sendall(json.dumps({"request": "end", "settle": settle}).encode() + b"\n")
+        self._send(f'{{"request": "end", "settle": {"true" if settle else "false"}}}')
+
+    def _send(self, line: str) -> None:
+        try:
+            self.control.sendall(line.encode() + b"\n")
+        except OSError:
+            # Of a broker that is gone its end tells.
+            return
 
     def give_up(self) -> None:
         """End a broker that was not asked for anything, and wait until it and its driver are gone; else nothing."""
@@ -70,19 +80,35 @@ class SessionClient:
             return
         self.control.close()
         try:
-            self._process.wait(GIVE_UP_SECONDS)
-        except BaseException as error:
-            # Also where the user does not wait for it.
-            self._process.kill()
-            self._process.wait()
-            if not isinstance(error, subprocess.TimeoutExpired):
-                raise
+            self.wait(GIVE_UP_SECONDS)
+        except TimeoutError:
+            self._end_now()
+        except BaseException:
+            # The user does not wait for it.
+            self._end_now()
+            raise
+
+    def _end_now(self) -> None:
+        self.kill()
+        self.wait(GIVE_UP_SECONDS)
 
     def wait(self, seconds: float) -> int:
-        """Return the broker's exit status, once it has ended. Raises TimeoutExpired (subprocess)."""
-        return self._process.wait(seconds)
+        """Return the broker's exit status, once it has ended. Raises TimeoutError."""
+        deadline, pause = time.monotonic() + seconds, _FIRST_PAUSE_SECONDS
+        while self._status is None:
+            self._status = reap(self.pid, os.WNOHANG)
+            if self._status is None:
+                if time.monotonic() > deadline:
+                    raise TimeoutError(f"the broker, process {self.pid}, has not ended")
+                time.sleep(pause)
+                pause = min(pause * 2, _LONGEST_PAUSE_SECONDS)
+        return self._status
 
     def kill(self) -> None:
         """End the broker at once; the driver and the tasks end by themselves."""
-        with contextlib.suppress(ProcessLookupError):
-            self._process.kill()
+        try:
+            # Where it has been reaped, the pid may be another's.
+            os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+            os.kill(self.pid, 9)
+        except (ChildProcessError, ProcessLookupError):
+            return

@@ -13,12 +13,15 @@ import sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
 # The folder that the package is in. (Not by pathlib, which would take longer to load than all else here.)
 _FOLDER = os.path.dirname(os.path.dirname(os.path.dirname(os.path.realpath(__file__))))
 # Where Python finds modules by itself, and what setuptools puts into each virtual environment, for distutils.
 _ORDINARY_FINDERS = ("_frozen_importlib", "_frozen_importlib_external", "_distutils_hack")
+
+# As asyncio says where somebody else has reaped a child.
+_UNKNOWN_STATUS = 255
 
 # Of the garbage collector; Python's own are 700, 10 and 10.
 _THRESHOLDS = (50_000, 20, 50)
@@ -54,6 +57,63 @@ def program_command(module: str, *arguments: str) -> list[str]:
         f"from {module}.__main__ import main; sys.exit(main(sys.argv[2:]))"
     )
     return [sys.executable, *([] if _needs_site() else ["-S"]), "-c", start, module, *arguments]
+
+
+def start_program(
+    module: str,
+    *arguments: str,
+    standard: Mapping[int, int | None],
+    passed: Iterable[int] = (),
+    environment: Mapping[str, str],
+) -> int:
+    """Start what `program_command` says, in a process session of its own; return its pid. Raises OSError.
+
+    `standard`: what its standard descriptors are, None for /dev/null; the others stay ours. Of the rest it has those
+    that are `passed`, under their numbers. (Not by subprocess, which takes 10 ms to load.)
+    """
+    actions: list[tuple[object, ...]] = [
+        (os.POSIX_SPAWN_OPEN, number, os.devnull, os.O_RDWR, 0)
+        if descriptor is None
+        else (os.POSIX_SPAWN_DUP2, descriptor, number)
+        for number, descriptor in standard.items()
+    ]
+    # What whoever started us had open, a lock perhaps, is not to be held for longer than by us.
+    actions += [(os.POSIX_SPAWN_CLOSE, descriptor) for descriptor in _inherited()]
+    line = program_command(module, *arguments)
+    passed = tuple(passed)
+    for descriptor in passed:
+        os.set_inheritable(descriptor, True)
+    try:
+        return os.posix_spawn(sys.executable, line, environment, file_actions=actions, setsid=True)
+    finally:
+        for descriptor in passed:
+            os.set_inheritable(descriptor, False)
+
+
+def reap(pid: int, options: int = 0) -> int | None:
+    """Return the exit status of a child that has ended, negative where a signal has ended it: once.
+
+    `options` are waitpid(2)'s: None where it has not ended, with WNOHANG.
+    """
+    try:
+        ended, status = os.waitpid(pid, options)
+    except ChildProcessError:
+        # Somebody else has.
+        return _UNKNOWN_STATUS
+    return os.waitstatus_to_exitcode(status) if ended else None
+
+
+def _inherited() -> list[int]:
+    """Return the descriptors behind the standard ones that a child would inherit."""
+    inherited = []
+    for descriptor in map(int, os.listdir("/proc/self/fd")):
+        try:
+            if descriptor > 2 and os.get_inheritable(descriptor):
+                inherited.append(descriptor)
+        except OSError:
+            # The one that has read the folder.
+            continue
+    return inherited
 
 
 def _needs_site() -> bool:
