@@ -34,12 +34,18 @@ _DRIVER = ("roujiamo.driver.program", "roujiamo.driver.framework", "roujiamo.dri
         ),
         pytest.param(
             ("roujiamo.cli", "roujiamo.system.broker_client"),
-            ("argparse", "asyncio", "logging", "pathlib", "roujiamo.session", "typing"),
+            (
+                *("argparse", "asyncio", "importlib", "json", "logging", "pathlib"),
+                *("roujiamo.session", "socket", "subprocess", "typing"),
+            ),
             id="what starts the broker",
         ),
         pytest.param(
             ("roujiamo.broker.program",),
-            ("_hashlib", "roujiamo.broker.session", "roujiamo.mesos.gang", "roujiamo.proxy"),
+            (
+                *("_hashlib", "asyncio", "concurrent.futures", "subprocess"),
+                *("roujiamo.broker.session", "roujiamo.mesos.gang", "roujiamo.proxy"),
+            ),
             id="what tells the driver",
         ),
         pytest.param(
@@ -80,7 +86,7 @@ def test_a_broker_loads_asyncio_without_what_it_does_not_use_of_that() -> None:
     """Inspect and what that loads: it is there for whoever uses it."""
     code = """
 import sys
-from roujiamo.broker.__main__ import load_asyncio
+from roujiamo.broker.loading import load_asyncio
 load_asyncio()
 import asyncio, roujiamo.broker.session, roujiamo.proxy.carried
 async def work():

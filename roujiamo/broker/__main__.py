@@ -1,6 +1,6 @@
 """`python -m roujiamo.broker --control-fd N --log-fd M`: the broker's process, started by who wants a session.
 
-The driver is started before all else is loaded: see `driver_process`.
+The driver is started before all else is loaded (see `driver_process`), and told before there is a loop (`program`).
 """
 
 from __future__ import annotations
@@ -25,34 +25,9 @@ def main(arguments: list[str]) -> int:
     except OSError:
         # The session tries again, when there is somebody to tell why it does not work.
         driver = None
-    load_asyncio()
-    import socket
-
     from roujiamo.broker.program import run
 
-    return run(socket.socket(fileno=control), log, driver)
-
-
-def load_asyncio() -> None:
-    """Load it, but not all that it would bring.
-
-    As in a Python that has no ssl, 6 of 45 ms: no connection here has TLS. And inspect, with ast and dis 9 ms, once it
-    is used, which it is not: asyncio asks it what something is that might be a coroutine.
-    """
-    stand_in = type(sys)("inspect")
-    stand_in.__getattr__ = _of_inspect  # type: ignore[method-assign]  # a module's own (PEP 562)
-    sys.modules["inspect"] = stand_in
-    sys.modules["ssl"] = None  # type: ignore[assignment]  # what makes an import of it fail
-    try:
-        import asyncio  # noqa: F401
-    finally:
-        del sys.modules["ssl"], sys.modules["inspect"]
-
-
-def _of_inspect(name: str) -> object:
-    import inspect
-
-    return getattr(inspect, name)
+    return run(control, log, driver)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
-from roujiamo.broker.driver_process import DriverProcess
+from roujiamo.broker.driver_process import TEARDOWN_SECONDS, DriverProcess
 
 log = logging.getLogger(__name__)
 
@@ -21,7 +21,6 @@ log = logging.getLogger(__name__)
 PING_SECONDS = 20.0
 # pymesos holds its lock while it waits for a master that does not answer; a failover of the master takes about 10 s.
 BLOCKED_LIMIT_SECONDS = 90.0
-TEARDOWN_SECONDS = 20.0
 LAST_LINE_SECONDS = 1.0
 
 Event = dict[str, Any]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 
-from roujiamo.system.programs import reap, start_program
+from roujiamo.system.programs import reap, reap_within, start_program
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,9 +19,11 @@ if TYPE_CHECKING:
 # Each line is one event; the offers of ten thousand agents are some 20 MB of JSON.
 MAX_LINE = 256 << 20
 
+TEARDOWN_SECONDS = 20.0
+
 
 class DriverProcess:
-    """One driver. `open` comes before all else but `drop`; `status` is None while it runs."""
+    """One driver. `open` comes before all else but `tell` and `drop`; `status` is None while it runs."""
 
     def __init__(self, *options: str, log: int | None = None) -> None:
         """Start it with these options (see `roujiamo.driver.program`); `log` is for `--log-fd`. Raises OSError."""
@@ -63,7 +65,7 @@ class DriverProcess:
         self._owner = Owner(self.pid, 0, self._on_ended)
 
     def drop(self) -> None:
-        """End it where it has not been opened, and so not been told anything; else nothing."""
+        """End it, and wait for that, where it has not been opened: one that was told tears its framework down."""
         if self.status is not None or self._transport is not None:
             return
         import contextlib
@@ -72,8 +74,13 @@ class DriverProcess:
             # Half opened, it is its file's, which may have closed it.
             with contextlib.suppress(OSError):
                 os.close(descriptor)
-        self.kill()
-        self.status = reap(self.pid)
+        if not self.is_told:
+            self.kill()
+        try:
+            self.status = reap_within(self.pid, TEARDOWN_SECONDS)
+        except TimeoutError:
+            self.kill()
+            self.status = reap(self.pid)
 
     def _on_ended(self) -> None:
         self._owner.close()
@@ -85,7 +92,16 @@ class DriverProcess:
         import json
 
         self.is_told = True
-        self.write(json.dumps(settings).encode() + b"\n")
+        line = json.dumps(settings).encode() + b"\n"
+        if self._transport is not None:
+            self.write(line)
+            return
+        try:
+            # There is nothing before it in the pipe, and the driver reads it.
+            os.write(self._stdin, line)
+        except BrokenPipeError:
+            # Its end will tell.
+            return
 
     def write(self, line: bytes) -> None:
         """Write to its stdin, where that is still open."""

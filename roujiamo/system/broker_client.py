@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import _socket
 import os
-import time
 
-from roujiamo.system.programs import reap, start_program, without_secret
+from roujiamo.system.programs import reap_within, start_program, without_secret
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,9 +19,6 @@ if TYPE_CHECKING:
     from roujiamo.session.request import SessionRequest
 
 GIVE_UP_SECONDS = 5.0
-# Between two looks at a broker that is to end: short at first, as most end at once.
-_FIRST_PAUSE_SECONDS = 0.002
-_LONGEST_PAUSE_SECONDS = 0.05
 
 
 class SessionClient:
@@ -94,14 +90,8 @@ class SessionClient:
 
     def wait(self, seconds: float) -> int:
         """Return the broker's exit status, once it has ended. Raises TimeoutError."""
-        deadline, pause = time.monotonic() + seconds, _FIRST_PAUSE_SECONDS
-        while self._status is None:
-            self._status = reap(self.pid, os.WNOHANG)
-            if self._status is None:
-                if time.monotonic() > deadline:
-                    raise TimeoutError(f"the broker, process {self.pid}, has not ended")
-                time.sleep(pause)
-                pause = min(pause * 2, _LONGEST_PAUSE_SECONDS)
+        if self._status is None:
+            self._status = reap_within(self.pid, seconds)
         return self._status
 
     def kill(self) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import gc
 import os
 import sys
+import time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,6 +23,9 @@ _ORDINARY_FINDERS = ("_frozen_importlib", "_frozen_importlib_external", "_distut
 
 # As asyncio says where somebody else has reaped a child.
 _UNKNOWN_STATUS = 255
+# Between two looks at a child that is to end: short at first, as most end at once.
+_FIRST_PAUSE_SECONDS = 0.002
+_LONGEST_PAUSE_SECONDS = 0.05
 
 # Of the garbage collector; Python's own are 700, 10 and 10.
 _THRESHOLDS = (50_000, 20, 50)
@@ -101,6 +105,17 @@ def reap(pid: int, options: int = 0) -> int | None:
         # Somebody else has.
         return _UNKNOWN_STATUS
     return os.waitstatus_to_exitcode(status) if ended else None
+
+
+def reap_within(pid: int, seconds: float) -> int:
+    """Return the exit status of a child, as `reap` does, once it has ended. Raises TimeoutError."""
+    deadline, pause = time.monotonic() + seconds, _FIRST_PAUSE_SECONDS
+    while (status := reap(pid, os.WNOHANG)) is None:
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"process {pid} has not ended within {seconds:g} s")
+        time.sleep(pause)
+        pause = min(pause * 2, _LONGEST_PAUSE_SECONDS)
+    return status
 
 
 def _inherited() -> list[int]:

@@ -174,14 +174,17 @@ class SessionFolder:
         """Remove the folder with all that is in it, and the one around it if it was the last; let the lock go.
 
         A launcher whose parent was killed may still be writing to the temporary folder in it, for as long as it takes
-        to see that its daemons are gone. Blocks until then, but not for ever.
+        to see that its daemons are gone. Blocks until then, but not for ever. Once; after that it does nothing.
         """
+        if self._lock < 0:
+            return
         self._free_spare()
         deadline = time.monotonic() + _WRITER_SECONDS
         while not self._try_remove() and time.monotonic() < deadline:
             time.sleep(_PAUSE_SECONDS)
         remove_left(self.path)
         os.close(self._lock)
+        self._lock = -1
 
     def _try_remove(self) -> bool:
         """Return whether that is all that can be done. The lock goes last: what is left with it is swept later."""

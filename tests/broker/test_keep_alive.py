@@ -109,7 +109,7 @@ def test_a_driver_that_does_not_answer_is_replaced(monkeypatch: pytest.MonkeyPat
     # The first is deaf, its successor answers each line as it comes.
     programs = [_DEAF, _ANSWERING]
     monkeypatch.setattr(
-        "roujiamo.broker.driver_process.program_command",
+        "roujiamo.system.programs.program_command",
         lambda *_: [sys.executable, "-I", "-S", "-c", programs.pop(0)],
     )
 

@@ -302,6 +302,19 @@ def test_closed_standard_streams_do_no_harm(bench: Bench, closed: str) -> None:
     assert (done.returncode, done.stdout) == (0, b"fine\nfine\n")
 
 
+def test_an_mpiexec_that_never_says_its_version_can_be_interrupted(bench: Bench) -> None:
+    """The hosts are there long before, and nothing else would tell: Ctrl-C ends the run and gives them back."""
+    mpiexec = bench.folder / "mpiexec"
+    mpiexec.write_text("#!/bin/sh\nexec sleep 600\n")
+    mpiexec.chmod(0o755)
+    words = ("-v", "-N", "2", "-n", "2", "--mpiexec", str(mpiexec), "local", "true")
+    with bench.started(*words) as job:
+        until(lambda: job.errors().count("is ready") == 2, 60, "the hosts")
+        job.process.send_signal(signal.SIGINT)
+        assert job.wait(30) == 130, job.errors()
+    mpiexec.unlink()
+
+
 @pytest.mark.parametrize("program", [["sleep", "2"], ["true"]], ids=["seen", "too short to be seen"])
 def test_ranks_outside_the_tasks_are_no_success(bench_of_each: Bench, program: list[str]) -> None:
     """A script around mpiexec that names this machine undoes our settings: Mesos never saw those ranks."""
