@@ -24,11 +24,13 @@ MAC of 32 bytes; HMAC itself rests on the same hash. Its key and both nonces are
 from _struct import Struct
 
 from roujiamo.errors import AuthenticationError
-from roujiamo.protocol.hashing import is_same, mac
+from roujiamo.protocol.hashing import is_same, keyed_hash, mac
 
 MYPY = False
 if MYPY:
     from collections.abc import Callable
+
+    from roujiamo.protocol.hashing import Hash
 
 VERSION = 2
 FIRST_CONTACT = 1
@@ -56,7 +58,7 @@ _MAGIC = b"RJM"
 
 def identity(secret: bytes) -> bytes:
     """Return the 16 bytes by which a hello names the secret it was made with. They tell nothing about it."""
-    return mac(secret, b"roujiamo id")[:IDENTITY_SIZE]
+    return mac(keyed_hash(secret), b"roujiamo id")[:IDENTITY_SIZE]
 
 
 class Initiator:
@@ -75,9 +77,9 @@ class Initiator:
 
         `python`: what stands at the head of the bytecode that its Python runs (importlib.util.MAGIC_NUMBER).
         """
-        self._secret = secret
+        self._keyed = keyed_hash(secret)
         body = _HELLO.pack(_MAGIC, VERSION, kind, identity(secret), epoch, received, python, nonce)
-        self.hello = body + mac(secret, b"roujiamo hello", body)
+        self.hello = body + mac(self._keyed, b"roujiamo hello", body)
         self.send_key = b""
         self.receive_key = b""
         self.peer_received = 0
@@ -90,12 +92,12 @@ class Initiator:
         if len(challenge) != CHALLENGE_SIZE:
             raise AuthenticationError("the broker's challenge has %d bytes" % len(challenge))
         body = challenge[: _CHALLENGE.size]
-        expected = mac(self._secret, b"roujiamo challenge", self.hello, body)
+        expected = mac(self._keyed, b"roujiamo challenge", self.hello, body)
         if not is_same(expected, challenge[_CHALLENGE.size :]):
             raise AuthenticationError("the program that answers there is not this session's broker")
         self.peer_received = int(_CHALLENGE.unpack(body)[1])
-        self.send_key, self.receive_key = _keys(self._secret, self.hello, challenge)
-        return mac(self._secret, b"roujiamo proof", self.hello, challenge)
+        self.send_key, self.receive_key = _keys(self._keyed, self.hello, challenge)
+        return mac(self._keyed, b"roujiamo proof", self.hello, challenge)
 
 
 class Responder:
@@ -106,7 +108,7 @@ class Responder:
         "_find_secret",
         "_hello",
         "_nonce",
-        "_secret",
+        "_keyed",
         "epoch",
         "identity",
         "kind",
@@ -120,7 +122,6 @@ class Responder:
         """`find_secret(kind, identity, epoch)`: the secret, or None where none is valid. `nonce`: 32 fresh bytes."""
         self._find_secret = find_secret
         self._nonce = nonce
-        self._secret = b""
         self._hello = b""
         self._challenge = b""
         self.kind = 0
@@ -142,9 +143,10 @@ class Responder:
         secret = self._find_secret(kind, who, epoch)
         if secret is None:
             raise AuthenticationError("a peer that knows no secret of this session")
-        if not is_same(mac(secret, b"roujiamo hello", body), hello[_HELLO.size :]):
+        keyed = keyed_hash(secret)
+        if not is_same(mac(keyed, b"roujiamo hello", body), hello[_HELLO.size :]):
             raise AuthenticationError("a peer with a wrong secret")
-        self._secret = secret
+        self._keyed = keyed
         self._hello = hello
         self.kind = kind
         self.identity = who
@@ -155,21 +157,21 @@ class Responder:
     def challenge(self, received: int) -> bytes:
         """Return the challenge (72 bytes). `received`: how many of the peer's batches have arrived so far."""
         body = _CHALLENGE.pack(self._nonce, received)
-        self._challenge = body + mac(self._secret, b"roujiamo challenge", self._hello, body)
+        self._challenge = body + mac(self._keyed, b"roujiamo challenge", self._hello, body)
         return self._challenge
 
     def receive_proof(self, proof: bytes) -> None:
         """Check the proof (32 bytes); the keys are there afterwards. Raises AuthenticationError."""
-        if not is_same(mac(self._secret, b"roujiamo proof", self._hello, self._challenge), bytes(proof)):
+        if not is_same(mac(self._keyed, b"roujiamo proof", self._hello, self._challenge), bytes(proof)):
             raise AuthenticationError("a peer that repeated somebody's hello")
-        self.receive_key, self.send_key = _keys(self._secret, self._hello, self._challenge)
+        self.receive_key, self.send_key = _keys(self._keyed, self._hello, self._challenge)
 
     def code_header(self, size: int, digest: bytes) -> bytes:
         """Return what comes in front of the code, after the proof. `digest`: the SHA-256 of its `size` bytes."""
-        tag = mac(self._secret, b"roujiamo code", self._hello, self._challenge, digest)
+        tag = mac(self._keyed, b"roujiamo code", self._hello, self._challenge, digest)
         return _CODE.pack(size, tag)
 
 
-def _keys(secret: bytes, hello: bytes, challenge: bytes) -> "tuple[bytes, bytes]":
+def _keys(keyed: "Hash", hello: bytes, challenge: bytes) -> "tuple[bytes, bytes]":
     """Return the keys of this connection: (proxy to broker, broker to proxy)."""
-    return mac(secret, b"roujiamo up", hello, challenge), mac(secret, b"roujiamo down", hello, challenge)
+    return mac(keyed, b"roujiamo up", hello, challenge), mac(keyed, b"roujiamo down", hello, challenge)

@@ -23,7 +23,7 @@ if MYPY:
 
 
 try:
-    from _hashlib import compare_digest, hmac_digest, hmac_new
+    from _hashlib import compare_digest, hmac_new
 
     _SHA256 = "sha256"
 except ImportError:
@@ -31,7 +31,6 @@ except ImportError:
     import hmac
 
     compare_digest = hmac.compare_digest
-    hmac_digest = getattr(hmac, "digest", None)  # type: ignore[assignment]
     hmac_new = hmac.new  # type: ignore[assignment]
     _SHA256 = hashlib.sha256  # type: ignore[assignment]
 
@@ -41,12 +40,14 @@ def keyed_hash(key: bytes) -> "Hash":
     return hmac_new(key, b"", _SHA256)
 
 
-def mac(key: bytes, *parts: bytes) -> bytes:
-    """Return HMAC-SHA256 of the parts in a row, 32 bytes."""
-    if hmac_digest is not None:
-        # In one call of C, where there is one (Python 3.7): a quarter of the time.
-        return bytes(hmac_digest(key, b"".join(parts), "sha256"))
-    return hmac_new(key, b"".join(parts), _SHA256).digest()
+def mac(keyed: "Hash", *parts: bytes) -> bytes:
+    """Return HMAC-SHA256 of the parts in a row, 32 bytes; `keyed` has taken nothing yet.
+
+    That a key is prepared once spares half of what a text costs, and even for a single one it is less than hmac.digest.
+    """
+    taken = keyed.copy()
+    taken.update(b"".join(parts))
+    return taken.digest()
 
 
 def is_same(one: "bytes | memoryview", other: "bytes | memoryview") -> bool:

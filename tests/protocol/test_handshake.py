@@ -106,7 +106,7 @@ def test_the_code_is_proved_with_what_the_connection_alone_knows() -> None:
         assert broker.python == b"3495"
         headers.append(broker.code_header(8, digest))
         assert headers[-1] != broker.code_header(8, hashlib.sha256(b"other").digest())
-        tag = handshake.mac(SECRET, b"roujiamo code", proxy.hello, challenge, digest)
+        tag = handshake.mac(handshake.keyed_hash(SECRET), b"roujiamo code", proxy.hello, challenge, digest)
         assert headers[-1] == (8).to_bytes(4, "big") + tag
         assert len(headers[-1]) == handshake.CODE_HEADER_SIZE
     assert headers[0] != headers[1]
