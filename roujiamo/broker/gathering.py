@@ -20,6 +20,7 @@ from roujiamo.broker.hosts import CONTACTED, LAUNCHING, LOST, Host
 from roujiamo.broker.moments import Moments
 from roujiamo.broker.named_hosts import NamedHosts
 from roujiamo.broker.proxies import Proxies
+from roujiamo.broker.reports import Reports
 from roujiamo.broker.tasks import Tasks
 from roujiamo.errors import AllocationTimeout, MasterError, MissingDependency, ProtocolError, RoujiamoError
 from roujiamo.mesos.decisions import Decision
@@ -33,8 +34,6 @@ log = logging.getLogger(__name__)
 EXPLAIN_SECONDS = 2.0
 AGENTS_SECONDS = 20.0
 DRIVER_RESTARTS = 3
-
-Notify = Callable[[dict[str, Any]], None]
 
 
 class Gathering:
@@ -52,9 +51,9 @@ class Gathering:
         on_launch: Callable[[Launch], Host],
         is_ready: Callable[[], bool],
         end: Callable[[RoujiamoError], None],
-        notify: Notify,
+        reports: Reports,
     ) -> None:
-        """`on_launch` makes a host of a launch; `end` ends the session; `notify(event)` tells the owner."""
+        """`on_launch` makes a host of a launch; `end` ends the session; `reports` tells the owner."""
         self.master = ""
         self.framework_id = ""
         self.named: NamedHosts | None = None
@@ -68,7 +67,7 @@ class Gathering:
         self._on_launch = on_launch
         self._is_ready = is_ready
         self._end = end
-        self._notify = notify
+        self._reports = reports
         self._loop = asyncio.get_running_loop()
         self._tasks = Tasks(hosts, lambda: proxies.targets, self._on_task_running, self._warn, moments)
         if request.is_on_demand:
@@ -100,14 +99,14 @@ class Gathering:
             self._cluster = LocalCluster(
                 request.master, request.nodes or len(request.slots_by_host), on_lost=self._end
             )
-            self._notify({"event": "progress", "phase": "cluster", "text": "starting a local cluster"})
+            self._reports.progress("cluster", "starting a local cluster")
             subscription["master"] = await self._cluster.start()
             # Whoever the user is to other masters: this one is the session's own.
             subscription["framework"]["principal"] = subscription["principal"] = PRINCIPAL
             subscription["secret"] = self._cluster.secret
         self.credential = (subscription["principal"], subscription["secret"])
         text = f"looking for the master at {subscription['master']}"
-        self._notify({"event": "progress", "phase": "subscribe", "text": text})
+        self._reports.progress("subscribe", text)
         self._driver = Driver(subscription, self._events.put_nowait, spawned=self._spawned_driver)
         await self._driver.start()
         self._moments.of_session(timeline.DRIVER_STARTED)
@@ -143,7 +142,7 @@ class Gathering:
             missing = self.explain()
             if missing != told and not self._allocator.is_satisfied:
                 told = missing
-                self._notify({"event": "progress", "phase": "offers", "text": missing})
+                self._reports.progress("offers", missing)
 
     def stop(self, reason: str) -> None:
         """Ask for nothing more, and refuse the commands that wait for a host."""
@@ -214,7 +213,7 @@ class Gathering:
         self._last_trouble = sentence
         if self.named is not None:
             self.named.trouble = sentence
-        self._notify({"event": "progress", "phase": phase, "text": sentence, "trouble": True})
+        self._reports.progress(phase, sentence, trouble=True)
 
     # The driver's events, one after another.
 
@@ -265,14 +264,8 @@ class Gathering:
         if not self._proxies.targets:
             self._moments.of_session(timeline.SUBSCRIBED)
             await self._proxies.listen(self.master)
-            self._notify(
-                {
-                    "event": "progress",
-                    "phase": "offers",
-                    "text": "waiting for offers",
-                    "framework_id": self.framework_id,
-                    "master": self.master,
-                }
+            self._reports.progress(
+                "offers", "waiting for offers", framework_id=self.framework_id, master=self.master
             )
         live = [host for host in self._hosts.values() if host.state != LOST]
         if live:
@@ -290,7 +283,7 @@ class Gathering:
         if self._is_ready():
             seconds = self._request.failover_timeout_seconds
             text = f"no master for {seconds:g} s (--failover-timeout), so Mesos may end the tasks: {self._last_trouble}"
-            self._notify({"event": "warning", "text": text})
+            self._reports.tell({"event": "warning", "text": text})
 
     def _ask_agents(self) -> None:
         if self._driver is not None:
@@ -342,13 +335,13 @@ class Gathering:
         await self._driver.restart()
 
     def _on_task_running(self, host: Host) -> None:
-        self._notify({"event": "progress", "phase": "callback", "text": f"{host.name}: task runs"})
+        self._reports.progress_of_host("callback", f"{host.name}: task runs")
 
     def _warn(self, text: str) -> None:
         """Tell the owner something once."""
         if text not in self._warnings:
             self._warnings.add(text)
-            self._notify({"event": "warning", "text": text})
+            self._reports.tell({"event": "warning", "text": text})
 
     # What the allocator decides.
 
@@ -361,7 +354,7 @@ class Gathering:
                 self.named.on_launched(launch.decision.name, host)
             launch.accept(self._driver.call, self._proxies.targets)
             self._moments.of_accept(host)
-            self._notify({"event": "progress", "phase": "tasks", "text": f"{host.name}: task launched"})
+            self._reports.progress_of_host("tasks", f"{host.name}: task launched")
             if not self._has_launched:
                 # Once the ACCEPTs are on their way, while Mesos starts the tasks.
                 self._has_launched = True

@@ -31,6 +31,7 @@ from roujiamo.broker.gathering import Gathering
 from roujiamo.broker.hosts import CONTACTED, LAUNCHING, LOST, MAX_TOLD_COMMAND, READY, Host
 from roujiamo.broker.moments import Moments
 from roujiamo.broker.proxies import Proxies
+from roujiamo.broker.reports import Reports
 from roujiamo.broker.shims import ShimConnection, ShimSocket
 from roujiamo.broker.wanted import Wanted
 from roujiamo.errors import AllocationError, HostUnknown, ProtocolError, RoujiamoError, TimeLimitReached
@@ -51,7 +52,6 @@ SETTLE_SECONDS = 2.0
 SETTLE_LOOKS = 100
 # An owner gives its program less than that (`roujiamo.run.child`).
 OWNERS_SECONDS = 30.0
-COUNT_SECONDS = 0.1
 
 Notify = Callable[[dict[str, Any]], None]
 
@@ -76,7 +76,7 @@ class Session:
         self.request = request
         self.hosts: dict[str, Host] = {}
         self._folder = folder
-        self._notify = notify
+        self._reports = Reports(notify, self._count)
         self._name = folder.path.name
         self._loop = asyncio.get_running_loop()
         self._ending: asyncio.Future[RoujiamoError | None] = self._loop.create_future()
@@ -100,7 +100,7 @@ class Session:
             on_launch=self._on_launch,
             is_ready=lambda: self._is_ready,
             end=self.end,
-            notify=self._tell,
+            reports=self._reports,
         )
         self._named = self._gathering.named
         # An agent that keeps failing must not be asked for ever; many at once may be having a bad moment.
@@ -117,8 +117,6 @@ class Session:
         self._commands = 0
         self._first_command = asyncio.Event()
         self._started_at = time.time()
-        self._counts: dict[str, Any] = {}
-        self._counted_at = 0.0
         self._until: float | None = None
         self._limit: asyncio.TimerHandle | None = None
         self._telling: asyncio.Task[None] | None = None
@@ -138,7 +136,7 @@ class Session:
             self._shims.listen(self._folder.socket)
             await self._start_gathering()
             self._proxies.prepare()
-            self._notify({"event": "listening", "socket": str(self._folder.socket)})
+            self._reports.tell({"event": "listening", "socket": str(self._folder.socket)})
             tasks.append(self._loop.create_task(self._gathering.follow_driver()))
             tasks.append(self._loop.create_task(self._beat()))
             if self._named is None:
@@ -157,7 +155,7 @@ class Session:
             with contextlib.suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(self._first_command.wait(), FIRST_COMMAND_SECONDS)
         if failure is not None:
-            self._notify({"event": "failed", "status": failure.exit_status, "message": str(failure)})
+            self._reports.tell({"event": "failed", "status": failure.exit_status, "message": str(failure)})
         await self._close(str(failure) if failure else "the session ended")
         return failure
 
@@ -207,7 +205,9 @@ class Session:
         self._children.close()
         self._proxies.close()
         confirmed = await self._gathering.stop_cluster() or confirmed
-        self._notify({"event": "closed", "clean": confirmed, "commands": self._commands, "causes": causes})
+        self._reports.tell(
+            {"event": "closed", "clean": confirmed, "commands": self._commands, "causes": causes}
+        )
 
     def _on_timeout(self) -> None:
         if not self._is_ready:
@@ -228,25 +228,20 @@ class Session:
             self.end(failure)
             return
         # The owner ends its program first; an owner that is stopped, or has no ear, is not waited for.
-        self._notify({"event": "time_is_up", "message": str(failure)})
+        self._reports.tell({"event": "time_is_up", "message": str(failure)})
         self._limit = self._loop.call_later(OWNERS_SECONDS, self.end, failure)
 
-    def _tell(self, event: dict[str, Any]) -> None:
-        """Tell the owner, and how far the hosts are."""
-        if event["event"] == "progress" and self._named is None:
-            now = self._loop.time()
-            if now - self._counted_at >= COUNT_SECONDS:
-                # A thousand hosts have thousands of events.
-                self._counted_at = now
-                states = [host.state for host in self.hosts.values()]
-                self._counts = {
-                    "wanted": self.request.nodes,
-                    "offered": self._gathering.held,
-                    "starting": states.count(LAUNCHING) + states.count(CONTACTED),
-                    "ready": states.count(READY),
-                }
-            event = {**event, "hosts": self._counts}
-        self._notify(event)
+    def _count(self) -> dict[str, Any] | None:
+        """Return how far the hosts are."""
+        if self._named is not None:
+            return None
+        states = [host.state for host in self.hosts.values()]
+        return {
+            "wanted": self.request.nodes,
+            "offered": self._gathering.held,
+            "starting": states.count(LAUNCHING) + states.count(CONTACTED),
+            "ready": states.count(READY),
+        }
 
     # Hosts.
 
@@ -276,7 +271,7 @@ class Session:
         log.info("host %s is ready: %s", host.name, host.facts)
         self._moments.of_host(host, timeline.READY)
         self._awaited.discard(host)
-        self._tell({"event": "progress", "phase": "callback", "text": f"{host.name} is ready"})
+        self._reports.progress_of_host("callback", f"{host.name} is ready")
         if self._named is not None:
             self._named.on_ready(host)
             return
@@ -286,7 +281,7 @@ class Session:
                 self._telling.cancel()
             self._start_clock()
             self._moments.of_session(timeline.HOSTS_READY)
-            self._notify(
+            self._reports.tell(
                 {
                     "event": "ready",
                     "session": self._name,
@@ -330,7 +325,7 @@ class Session:
         self._gathering.replace(host)
 
     def _tell_loss(self, host: Host, sentence: str, remedy: str) -> None:
-        self._notify({"event": "host_lost", "host": host.name, "message": sentence, "remedy": remedy})
+        self._reports.tell({"event": "host_lost", "host": host.name, "message": sentence, "remedy": remedy})
 
     def _on_command_failed(self, host: Host, route: Route, status: int, stderr: bytes) -> str | None:
         """Tell the owner: a launcher may overlook that one of its daemons died (PRRTE 3.0 does).
@@ -342,7 +337,7 @@ class Session:
         command = route.command[:MAX_TOLD_COMMAND].decode("utf-8", "replace")
         told = stderr.decode("utf-8", "replace")
         event = {"event": "command_failed", "host": host.name, "status": status, "command": command}
-        self._notify({**event, "stderr": told})
+        self._reports.tell({**event, "stderr": told})
         daemon = dialects.daemon_of(command) if self.request.shims_explain else None
         if daemon is None:
             return None

@@ -49,7 +49,8 @@ class Progress:
         elif event["event"] == "progress":
             self._text = str(event["text"])
             self._counts = counts(event)
-            self.say(1, self._text)
+            for sentence in (*event.get("before", ()), self._text):
+                self.say(1, str(sentence))
             self.refresh()
 
     def say(self, verbosity: int, sentence: str) -> None:

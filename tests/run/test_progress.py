@@ -90,6 +90,15 @@ def test_in_a_pipe_there_is_nothing_or_plain_lines(
         assert stream.read() == shown
 
 
+def test_each_sentence_of_an_event_is_a_line(tmp_path: Path) -> None:
+    """What one turn of the broker's loop has to tell of the hosts comes in one event."""
+    with open(tmp_path / "err", "w+", encoding="utf-8") as stream:
+        progress = Progress(stream, verbosity=1, quiet=False)
+        progress.show({**event("agent3 is ready"), "before": ["agent1 is ready", "agent2 is ready"]})
+        stream.seek(0)
+        assert stream.read() == "".join(f"roujiamo: agent{number} is ready\n" for number in (1, 2, 3))
+
+
 def test_counts_are_told_where_there_are_some() -> None:
     """Not before the first offer; and where the number of hosts is the allocator's to find, without it."""
     assert counts(event("")) == ""
