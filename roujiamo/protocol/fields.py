@@ -13,16 +13,16 @@ from roujiamo.errors import ProtocolError
 MAX_FIELDS = 16
 
 _LENGTH = Struct("!I")
+_length_at = _LENGTH.unpack_from
 
 
 def pack_fields(*fields: bytes) -> bytes:
     """Return the payload that holds `fields` (at most `MAX_FIELDS`) in order."""
     if len(fields) > MAX_FIELDS:
         raise ValueError("%d fields in one payload; the wire allows %d" % (len(fields), MAX_FIELDS))
-    parts = [bytes((len(fields),))]
+    parts = [b"%c" % len(fields)]
     for field in fields:
-        parts.append(_LENGTH.pack(len(field)))
-        parts.append(field)
+        parts += (_LENGTH.pack(len(field)), field)
     return b"".join(parts)
 
 
@@ -41,16 +41,17 @@ def unpack_fields(payload: bytes, at_least: int = 0) -> "list[bytes]":
     if count < at_least:
         raise ProtocolError("a frame carries %d fields where %d are needed" % (count, at_least))
     fields = []
-    position = 1
+    size = len(payload)
+    end = 1
     for _ in range(count):
-        start = position + _LENGTH.size
-        if start > len(payload):
-            raise ProtocolError("a frame's fields end early")
-        end = start + int(_LENGTH.unpack_from(payload, position)[0])
-        if end > len(payload):
-            raise ProtocolError("a frame's field is longer than the frame")
-        fields.append(bytes(payload[start:end]))
-        position = end
-    if position != len(payload):
-        raise ProtocolError("a frame has %d bytes behind its last field" % (len(payload) - position))
+        start = end + 4
+        if start > size:
+            raise ProtocolError("a frame's field is missing, or longer than the frame")
+        end = start + _length_at(payload, end)[0]
+        fields.append(payload[start:end])
+    # Not at each: a slice that would reach beyond the end is only shorter.
+    if end > size:
+        raise ProtocolError("a frame's last field is longer than the frame")
+    if end < size:
+        raise ProtocolError("a frame has %d bytes behind its last field" % (size - end))
     return fields

@@ -28,6 +28,12 @@ def test_any_cut_or_longer_payload_is_an_error() -> None:
             unpack_fields(payload[:end], at_least=1)
     with pytest.raises(ProtocolError, match="behind its last field"):
         unpack_fields(payload + b"x")
+    with pytest.raises(ProtocolError, match="last field is longer"):
+        unpack_fields(payload[:-1])
+    with pytest.raises(ProtocolError, match="missing, or longer"):
+        unpack_fields(b"\2\xff\xff\xff\xffhost")
+    with pytest.raises(ProtocolError, match="missing, or longer"):
+        unpack_fields(payload[:11])
 
 
 def test_garbage_raises_nothing_but_the_documented_error() -> None:
