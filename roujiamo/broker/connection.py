@@ -8,11 +8,12 @@ in, and the pieces go to the socket as they are. Looks at nothing that passes, a
 
 from __future__ import annotations
 
+import _socket
 import asyncio
 import logging
 import socket
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from roujiamo.broker.loop import connections
 from roujiamo.protocol.frames import LARGE
@@ -39,12 +40,12 @@ class Connection:
 
     __slots__ = ("_events", "_is_closing", "_selector", "_socket", "_waiting", "on_data", "on_lost")
 
-    def __init__(self, connection: socket.socket) -> None:
+    def __init__(self, connection: _socket.socket) -> None:
         """Takes over `connection`. In the running loop, which is of `roujiamo.broker.loop`."""
         self.on_data: Callable[[memoryview], None] = _ignore
         self.on_lost: Callable[[], None] | None = None
         self._selector = connections()
-        self._socket: socket.socket | None = connection
+        self._socket: _socket.socket | None = connection
         self._waiting: list[bytes] = []
         self._is_closing = False
         self._events = READ
@@ -81,16 +82,33 @@ class Connection:
         if self._waiting:
             self._waiting += map(bytes, pieces)
             return
-        self._waiting += pieces if sum(map(len, pieces)) >= LARGE else (b"".join(pieces),)
-        self._flush()
-        if self._waiting:
-            self._waiting = [bytes(piece) for piece in self._waiting]
+        size = sum(map(len, pieces))
+        if size < LARGE:
+            pieces = (b"".join(pieces),)
+        written = self._send(pieces)
+        if written < size and not self._is_closing:
+            waiting = list(pieces)
+            drop_written(waiting, written)
+            self._waiting = [bytes(piece) for piece in waiting]
+            self._watch(self._events | WRITE)
 
     def _flush(self) -> None:
+        """Write more of what waits."""
+        drop_written(self._waiting, self._send(self._waiting))
+        if self._waiting or self._socket is None:
+            return
+        if self._is_closing:
+            self.abort()
+        else:
+            self._watch(self._events & READ)
+
+    def _send(self, pieces: Sequence[bytes]) -> int:
+        """Return how much of it the system has taken."""
         assert self._socket is not None
         try:
-            while self._waiting:
-                drop_written(self._waiting, self._socket.sendmsg(self._waiting[:MAX_PIECES]))
+            if len(pieces) == 1:
+                return self._socket.send(pieces[0])
+            return self._socket.sendmsg(pieces[:MAX_PIECES])
         except (BlockingIOError, InterruptedError):
             pass
         except OSError:
@@ -100,11 +118,7 @@ class Connection:
             self._is_closing = True
             self._watch(0)
             asyncio.get_running_loop().call_soon(self.abort)
-            return
-        if self._is_closing and not self._waiting:
-            self.abort()
-        else:
-            self._watch(self._events & READ | (WRITE if self._waiting else 0))
+        return 0
 
     def pause_reading(self) -> None:
         """Leave what arrives with the system for now."""
@@ -191,6 +205,7 @@ class Listener:
         self._selector = connections()
         self._on_connection = on_connection
         self._socket: socket.socket | None = listener
+        self._family = int(listener.family)
         self._is_listening = False
         listener.setblocking(False)
         self._listen()
@@ -205,7 +220,8 @@ class Listener:
             if self._socket is None:
                 return
             try:
-                accepted, _ = self._socket.accept()
+                # As `accept` does, but for its enumerations and a socket of Python's own: 2 of 8 µs.
+                descriptor, _ = self._socket._accept()  # type: ignore[attr-defined]  # not in typeshed
             except (BlockingIOError, InterruptedError, ConnectionAbortedError):
                 return
             except OSError as error:
@@ -214,7 +230,7 @@ class Listener:
                 self._is_listening = False
                 self._loop.call_later(ACCEPT_AGAIN_SECONDS, self._listen)
                 return
-            connection = Connection(accepted)
+            connection = Connection(_socket.socket(self._family, socket.SOCK_STREAM, 0, descriptor))
             self._on_connection(connection)
             # Most have said something by now.
             connection.receive()

@@ -15,6 +15,7 @@ import pytest
 
 from roujiamo.broker.connection import MAX_PIECES, Connection
 from roujiamo.broker.loop import run
+from roujiamo.protocol.frames import LARGE
 from tests.support import come_true
 
 
@@ -152,16 +153,24 @@ def test_a_fault_of_ours_ends_its_connection_alone(caplog: pytest.LogCaptureFixt
     assert "KeyError: 'a fault'" in caplog.text
 
 
-def test_where_the_system_takes_a_write_no_more_the_connection_ends() -> None:
+@pytest.mark.parametrize("pieces", [(b"two",), (b"t" * LARGE, b"w", b"o")])
+def test_where_the_system_takes_a_write_no_more_the_connection_ends(pieces: tuple[bytes, ...]) -> None:
     """It may have no memory for the moment: what comes behind the gap must not pass for all."""
 
     class Socket(socket.socket):
         has_memory = True
 
+        def send(self, *arguments: Any) -> int:
+            self._take()
+            return super().send(*arguments)
+
         def sendmsg(self, *arguments: Any) -> int:
+            self._take()
+            return super().sendmsg(*arguments)
+
+        def _take(self) -> None:
             if not self.has_memory:
                 raise OSError(errno.ENOBUFS, "No buffer space available")
-            return super().sendmsg(*arguments)
 
     async def scenario() -> None:
         ours, theirs = socket.socketpair()
@@ -172,7 +181,7 @@ def test_where_the_system_takes_a_write_no_more_the_connection_ends() -> None:
             connection.on_lost = lambda: lost.append("lost")
             connection.write(b"one")
             stand_in.has_memory = False
-            connection.write(b"two")
+            connection.write(*pieces)
             stand_in.has_memory = True
             connection.write(b"three")
             assert lost == []
