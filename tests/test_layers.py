@@ -93,6 +93,9 @@ NOT_ON_AGENTS = {
 }
 # All that the shim may load: built into the interpreter, or small. Under -I -S not even os is there already.
 SHIM_MAY_LOAD = {
+    # Python has loaded these two itself before the first line of ours.
+    "_frozen_importlib_external",
+    "_imp",
     "_signal",
     "_socket",
     "_struct",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import posix
+import select
 import subprocess
 import sys
 from collections.abc import Callable
@@ -98,6 +99,25 @@ def test_a_store_that_is_not_whole_is_made_again(tmp_path: Path, damage: Callabl
     assert stores(tmp_path)[0].stat().st_size == len(whole)
 
 
+@pytest.mark.parametrize("moved", [b"folder", b"file"])
+def test_a_module_in_c_that_is_not_where_it_was_is_looked_for(tmp_path: Path, moved: bytes) -> None:
+    """Another Python of the same version has it elsewhere, and only where this one looks itself may it come from."""
+    origin = select.__spec__.origin
+    if origin is None or not origin.endswith(".so"):
+        pytest.skip("this Python has the module in itself")
+    package_at(tmp_path)
+    version(tmp_path)
+    store = stores(tmp_path)[0]
+    before = store.read_bytes()
+    path = origin.encode()
+    folder, _, file = path.rpartition(b"/")
+    other = (folder[:-1] + b"?/" + file) if moved == b"folder" else folder + b"/?" + file[1:]
+    assert path in before
+    store.write_bytes(before.replace(path, other))
+    assert version(tmp_path) == __version__
+    assert store.read_bytes() == before.replace(path, other)
+
+
 def test_where_no_store_can_be_written_the_shim_starts_without(tmp_path: Path) -> None:
     """In an installation of root's, for one; here something else has the name."""
     package_at(tmp_path)
@@ -163,5 +183,6 @@ def test_modules_that_are_not_in_the_store_are_found_and_all_know_their_files(tm
     folder = tmp_path / "roujiamo" / "shim"
     assert done.stdout.splitlines()[1:] == [
         f"help SourceFileLoader {folder}/help.py",
-        f"session StoredModules {folder}/session.py",
+        # Not by any of Python's loaders.
+        f"session NoneType {folder}/session.py",
     ]
