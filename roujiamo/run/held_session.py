@@ -86,8 +86,12 @@ class HeldSession:
         waiting.watch(self._client.pid)
         waiting.follow(self._client.control)
 
-    def wait_until_ready(self) -> None:
-        """Raises what kept the hosts from being ready."""
+    def wait_until_ready(self, meanwhile: Callable[[], None] | None = None) -> None:
+        """Raises what kept the hosts from being ready.
+
+        `meanwhile` is called once, when the master has answered: before that our own programs load on all cores, and
+        for a while after it Mesos is to be waited for.
+        """
         while True:
             happening = self._waiting.next(self._progress.next_refresh())
             if happening is None:
@@ -112,6 +116,9 @@ class HeldSession:
                     raise _reported_failure(event)
                 else:
                     self._progress.show(event)
+                    if meanwhile is not None and event.get("phase") == "offers":
+                        meanwhile()
+                        meanwhile = None
 
     def note(self, what: str) -> None:
         """A moment of our own has come: the program was started, or has ended."""

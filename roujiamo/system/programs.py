@@ -48,6 +48,22 @@ def collect_rarely() -> None:
     gc.set_threshold(*_THRESHOLDS)
 
 
+def find_program(name: str) -> str | None:
+    """Return the path of the program that a shell would run by that name; None where there is none.
+
+    As shutil.which, which takes 6 ms to load.
+    """
+    if os.path.dirname(name):
+        folders = [""]
+    else:
+        folders = os.get_exec_path() if os.environ.get("PATH", os.defpath) else []
+    for folder in folders:
+        path = os.path.join(folder, name)
+        if os.access(path, os.X_OK) and not os.path.isdir(path):
+            return path
+    return None
+
+
 def program_command(module: str, *arguments: str) -> list[str]:
     """Return the argument list that runs `python -m module arguments…` with this package and this interpreter.
 

@@ -10,6 +10,7 @@ from roujiamo.dialects import LaunchPlan, mca
 from roujiamo.errors import LauncherError
 from roujiamo.run.launch_hosts import launch_hosts
 from roujiamo.run.launcher import (
+    Finding,
     find_launcher,
     launch_environment,
     own_interfaces,
@@ -84,6 +85,19 @@ def test_a_launcher_is_known_by_what_it_says_and_not_by_its_name(tmp_path: Path)
     """An administrator's `mpiexec` may be any; PRRTE's own names are prterun and prte."""
     launcher = find_launcher(script(tmp_path, "echo 'prterun (PRRTE) 3.0.14'"))
     assert launcher.name == "Open MPI 5"
+
+
+def test_a_launcher_is_not_asked_before_there_is_time_for_it(tmp_path: Path) -> None:
+    """That there is one is known at once; its answer takes CPU that a session needs before its hosts come."""
+    asked = tmp_path / "asked"
+    path = script(tmp_path, f"echo x >>{asked}; echo 'mpiexec (OpenRTE) 4.1.8'")
+    with Finding(path) as finding:
+        assert not asked.exists()
+        finding.begin()
+        assert finding.result().version == "mpiexec (OpenRTE) 4.1.8"
+    with Finding(path) as finding:
+        assert finding.result().path == path
+    assert asked.read_text() == "x\n" * 2
 
 
 def test_no_mpiexec_is_a_clear_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from roujiamo.system.programs import program_command
+from roujiamo.system.programs import find_program, program_command
 
 _PROGRAM = (
     "import gc\nimport sys\n\n\ndef main(arguments: list[str]) -> int:\n    print({what})\n    return 3\n"
@@ -75,3 +76,22 @@ class _Finder:
     @staticmethod
     def find_spec(*_: object) -> None:
         """Nothing."""
+
+
+@pytest.mark.parametrize("name", ["tool", "a/tool", "./tool", "plain", "a", "b", "none", "sh", "/bin/sh", ""])
+@pytest.mark.parametrize("path", ["{0}/b:{0}/a:/usr/bin:/bin", "", ":{0}/a", None])
+def test_a_program_is_found_as_a_shell_finds_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, path: str | None
+) -> None:
+    """A folder is none, nor a file that is not executable; what shutil.which says is the measure."""
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+    for file, mode in (("a/tool", 0o755), ("b/tool", 0o644), ("a/plain", 0o644), ("tool", 0o755)):
+        (tmp_path / file).write_text("#!/bin/sh\n")
+        (tmp_path / file).chmod(mode)
+    monkeypatch.chdir(tmp_path)
+    if path is None:
+        monkeypatch.delenv("PATH")
+    else:
+        monkeypatch.setenv("PATH", path.format(tmp_path))
+    assert find_program(name) == shutil.which(name)
