@@ -82,9 +82,11 @@ class Connection:
         if self._waiting:
             self._waiting += map(bytes, pieces)
             return
-        size = sum(map(len, pieces))
-        if size < LARGE:
-            pieces = (b"".join(pieces),)
+        size = len(pieces[0])
+        if len(pieces) > 1:
+            size = sum(map(len, pieces))
+            if size < LARGE:
+                pieces = (b"".join(pieces),)
         written = self._send(pieces)
         if written < size and not self._is_closing:
             waiting = list(pieces)

@@ -200,7 +200,9 @@ class Host(Outlet):
             for each in openers:
                 each.flush()
         self.flush()
-        link.receive_data(b"")
+        if link.failure is not None:
+            # It waited behind the frames that were delivered.
+            raise link.failure
 
     def _receive_own(self, frame_type: int, payload: bytes) -> None:
         if frame_type == frames.READY and self.state == CONTACTED:

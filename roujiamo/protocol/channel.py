@@ -310,7 +310,9 @@ class Channel:
 
     def data_to_send(self) -> bytes:
         """Return all queued frames, and forget them."""
-        return b"".join(b"".join(frame) for frame in self.frames_to_send())
+        if not self._out:
+            return b""
+        return b"".join([b"".join(frame) for frame in self.frames_to_send()])
 
     def frames_to_send(self) -> "list[tuple[bytes, ...]]":
         """Return the queued frames, each as the pieces that it is to be written in, and forget them."""

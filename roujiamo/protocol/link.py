@@ -54,13 +54,13 @@ class Link:
     """One side. `send_frame`, then write what `data_to_send` returns; feed what was read to `receive_data`.
 
     ACK and PING frames are answered here (the caller sees PING and PONG, to know that the peer lives). After a lost
-    connection and a new handshake call `resume`; nothing is lost or doubled.
+    connection and a new handshake call `resume`; nothing is lost or doubled. `queued`: bytes of frames that wait to be
+    sealed.
     """
 
     __slots__ = (
         "_buffer",
         "_out",
-        "_out_bytes",
         "_receive_mac",
         "_received_number",
         "_replay",
@@ -71,6 +71,7 @@ class Link:
         "_unreported",
         "_urgent",
         "failure",
+        "queued",
         "received",
         "unacknowledged",
     )
@@ -81,7 +82,7 @@ class Link:
         # Whole frames wait, and whole batches are kept, as the pieces that they were given in: most of a WELCOME is the
         # same object for all hosts.
         self._out = []  # type: list[tuple[bytes, ...]]
-        self._out_bytes = 0
+        self.queued = 0
         self._urgent = []  # type: list[bytes]
         self._replay = []  # type: list[tuple[bytes, ...]]
         self._unacknowledged = []  # type: list[tuple[bytes, ...]]
@@ -109,24 +110,19 @@ class Link:
             # It is kept until the peer has it, which may be longer than a view is good.
             kept = [piece if isinstance(piece, bytes) else bytes(piece) for piece in (payload, *more)]
             self._out.append((HEADER.pack(frame_type, channel, size), *kept))
-        self._out_bytes += HEADER.size + size
+        self.queued += HEADER.size + size
 
     def send_frames(self, frames: "list[tuple[bytes, ...]]") -> None:
         """Queue frames that are encoded already (what `Channel.frames_to_send` returns)."""
         for frame in frames:
             self._out.append(frame)
-            self._out_bytes += sum(map(len, frame))
+            self.queued += sum(map(len, frame))
 
     def acknowledge(self) -> None:
         """Queue an ACK now, where the peer keeps something large that it need not keep any longer."""
         if self._unreported:
             self._unreported = 0
             self._urgent.append(encode(ACK, 0, pack_u64(self.received)))
-
-    @property
-    def queued(self) -> int:
-        """Bytes of frames that wait to be sealed."""
-        return self._out_bytes
 
     def data_to_send(self) -> bytes:
         """Return what `pieces_to_send` does, in one piece."""
@@ -154,7 +150,7 @@ class Link:
             self._keep(urgent, sum(map(len, urgent)), sealed)
         elif has_room and len(out) == 1 and not self._urgent:
             # One frame for one wake-up, as when somebody types.
-            size, self._out_bytes = self._out_bytes, 0
+            size, self.queued = self.queued, 0
             self._keep(out.pop(), size, sealed)
         elif has_room:
             self._seal_queued(sealed)
@@ -174,7 +170,7 @@ class Link:
                 size += following
                 pieces += self._out[taken]
                 taken += 1
-            self._out_bytes -= size
+            self.queued -= size
             self._keep(tuple(pieces), urgent_size + size, sealed)
         del self._out[:taken]
 

@@ -99,6 +99,7 @@ class Relay:
         self._linger_deadline = 0.0
         self._poll = select.poll()
         self._watched = {}  # type: dict[int, int]
+        self._waits_for_all = False
         self._handlers = {
             connection.fileno(): self._on_connection,
             signals.descriptor: self._on_signals,
@@ -144,6 +145,15 @@ class Relay:
 
     def _watch_all(self) -> None:
         channel = self._channel
+        waits_for_all = bool(
+            channel.state == OPEN_STATE
+            and channel.sendable
+            and not (self._outgoing or self._stdout.has_backlog or self._stderr.has_backlog)
+        )
+        if waits_for_all and self._waits_for_all:
+            # As most of the time. What ends meanwhile is watched no longer by whoever learns of it.
+            return
+        self._waits_for_all = waits_for_all
         if self._is_connected:
             busy = bool(self._outgoing)
             self._watch(self._connection.fileno(), select.POLLIN | (select.POLLOUT if busy else 0))
@@ -180,12 +190,11 @@ class Relay:
             deadlines.append(self._urge_deadline)
         if self._linger_deadline:
             deadlines.append(self._linger_deadline)
-        now = time.monotonic()
         if self._launcher is not None and self._launcher.descriptor < 0:
-            deadlines.append(now + POLL_SECONDS)
+            deadlines.append(time.monotonic() + POLL_SECONDS)
         if not deadlines:
             return None
-        return max(0, int((min(deadlines) - now) * 1000) + 1)
+        return max(0, int((min(deadlines) - time.monotonic()) * 1000) + 1)
 
     def _check_deadlines(self) -> None:
         if self._launcher is not None and self._launcher.descriptor < 0 and self._launcher.is_gone():
