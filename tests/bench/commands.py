@@ -112,7 +112,7 @@ def _move(way: str, line: list[str], environment: dict[str, str], size: int) -> 
 
 
 def latency(small: bool) -> Result:
-    """One byte there and back through a running remote command, against two plain relays of TCP."""
+    """One byte there and back through a running remote command, against two plain relays between the same hosts."""
     result = Result()
     rounds, repeat = (20, 1) if small else (1000, 7)
     with ExitStack() as stack:
@@ -123,7 +123,7 @@ def latency(small: bool) -> Result:
         if ssh is not None:
             lines["ssh"] = [*ssh.line(1), "cat"]
         echoes = {name: _echo(stack, line, session.environment) for name, line in lines.items()}
-        echoes["two relays"] = _relays(stack)
+        echoes["two relays"] = _relays(stack, place)
         given = alternate(
             {name: lambda echo=echo: _round_trip(echo, rounds) for name, echo in echoes.items()}, repeat
         )
@@ -152,28 +152,40 @@ def _echo(stack: ExitStack, line: list[str], environment: dict[str, str]) -> Ech
     return echo
 
 
-def _relays(stack: ExitStack) -> Echo:
-    """A client, two relays, and `cat` behind the second one."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port = server.getsockname()[1]
-        python = [sys.executable, "-I", "-S", RELAY]
-        for _ in range(2):
-            program = stack.enter_context(running([*python, str(port)], ready="listening"))
-            port = int(program.ready_line.split()[1])
-        client = stack.enter_context(socket.create_connection(("127.0.0.1", port)))
-        client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        end, _ = server.accept()
-    end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+def _relays(stack: ExitStack, place: Ground) -> Echo:
+    """A client, a relay on the launch host, another on the first host, and `cat` behind that: as ours goes."""
+    client, here = _connected(stack)
+    end, there = _connected(stack)
+    python = [sys.executable, "-I", "-S", RELAY]
+    address, inside = "127.0.0.1", []
+    if place.network is not None:
+        address, inside = place.address(1), ["ip", "netns", "exec", place.network.agents[0]]
+    second = stack.enter_context(
+        running([*inside, *python, "listen", address], ready="listening", stdin=there)
+    )
+    line = [*place.launch, *python, "connect", address, second.ready_line.split()[1]]
+    stack.enter_context(running(line, ready="connected", stdin=here))
     cat = stack.enter_context(subprocess.Popen(["cat"], stdin=end, stdout=end))
     stack.callback(cat.wait)
     stack.callback(client.close)
-    end.close()
+    for handed in (here, there, end):
+        handed.close()
 
     def echo() -> None:
         client.send(b"x")
         assert client.recv(1) == b"x"
 
     return echo
+
+
+def _connected(stack: ExitStack) -> tuple[socket.socket, socket.socket]:
+    """Two ends of a TCP connection on this machine."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        one = stack.enter_context(socket.create_connection(server.getsockname()))
+        other = stack.enter_context(server.accept()[0])
+    for end in (one, other):
+        end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return one, other
 
 
 def _round_trip(echo: Echo, rounds: int) -> float:

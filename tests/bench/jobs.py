@@ -1,10 +1,7 @@
 """Jobs: mpiexec over many hosts through roujiamo, through ssh, and through an agent that does next to nothing.
 
 Imported by the benchmarks only. The last is the floor: it only enters the host's namespace, so what it takes is what
-mpiexec and its daemons take. There it leaves all daemons and ranks in mpiexec's session, as no agent for several
-machines can. Linux shares the processors out by sessions (sched(7), autogroup), and who yields in a session that is its
-own gets them back at once. UCX yields so for a fixed time as each daemon and rank starts: 20 ms of CPU a host. So the
-floor is measured with a session for each daemon, too, as ours and ssh give it; held against the target is the first.
+mpiexec and its daemons take. All three are of one scheduling group: see `scheduling`.
 """
 
 from __future__ import annotations
@@ -24,6 +21,7 @@ from typing import NamedTuple
 from tests.bench.costs import cpu_of_machine, run
 from tests.bench.figures import Result, alternate, ratio
 from tests.bench.places import Ground, ground, held, sshds, why_no_sshd
+from tests.bench.scheduling import one_group
 from tests.support import OpenMpi, open_mpis
 from tests.support.tools import ROOT
 
@@ -31,9 +29,6 @@ _HELLO = """\
 #include <mpi.h>
 int main(int argc, char **argv) { MPI_Init(&argc, &argv); MPI_Finalize(); return 0; }
 """
-
-
-IN_SESSIONS = "floor in sessions"
 
 
 class JobCost(NamedTuple):
@@ -50,7 +45,7 @@ def sixteen_hosts(small: bool) -> Result:
 
 def sixty_four_hosts(small: bool) -> Result:
     """One rank on each of 64 hosts."""
-    return _job(2 if small else 64, 1 if small else 3)
+    return _job(2 if small else 64, 1 if small else 5)
 
 
 def _job(hosts: int, rounds: int) -> Result:
@@ -64,6 +59,9 @@ def _job(hosts: int, rounds: int) -> Result:
         return result
     mpi = open_mpis()[0]
     with ExitStack() as stack:
+        trouble = stack.enter_context(one_group())
+        if trouble:
+            result.notes.append(f"sessions are scheduled apart: {trouble}")
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="rj-jobs-")))
         program = _hello(mpi, folder, result)
         place = stack.enter_context(ground(hosts))
@@ -93,11 +91,7 @@ def _job(hosts: int, rounds: int) -> Result:
         lines = {
             "ours": ([*start, *words], ours),
             "ssh": ([*start, *others, *binding, ssh.agent, *words], plain),
-            "floor": ([*start, *others, *binding, str(_floor(place, folder, "floor")), *words], plain),
-            IN_SESSIONS: (
-                [*start, *others, *binding, str(_floor(place, folder, "sessions", "setsid --wait")), *words],
-                plain,
-            ),
+            "floor": ([*start, *others, *binding, str(_floor(place, folder)), *words], plain),
         }
         given = alternate(
             {name: _timed(line, environment) for name, (line, environment) in lines.items()}, rounds
@@ -106,11 +100,6 @@ def _job(hosts: int, rounds: int) -> Result:
     for name, costs in given.items():
         result.add(f"{name}: wall", "s", *wall[name])
         result.add(f"{name}: CPU of the machine", "s", *(each.cpu for each in costs))
-    result.add(
-        f"wall, of the {IN_SESSIONS}",
-        "",
-        *(mine / other for mine, other in zip(wall["ours"], wall[IN_SESSIONS], strict=True)),
-    )
     result.expect("wall, of the floor's", ratio(wall["ours"], wall["floor"]), 1.2)
     result.expect("wall, of ssh's", ratio(wall["ours"], wall["ssh"]), 0.4)
     result.notes.append(f"Open MPI {mpi.version}, {hosts} hosts")
@@ -144,20 +133,17 @@ def _hello(mpi: OpenMpi, folder: Path, result: Result) -> list[str]:
     return ["/bin/true"]
 
 
-def _floor(place: Ground, folder: Path, name: str, session: str = "") -> Path:
-    """An rsh agent of that name, which enters the host's namespaces, and is the command then.
-
-    `session`: what starts it in a session of its own, if anything.
-    """
+def _floor(place: Ground, folder: Path) -> Path:
+    """An rsh agent that enters the host's namespaces, and is the command then."""
     assert place.network is not None
     cases = "\n".join(
         f"{place.address(number)}) space={space} name=floor{number} ;;"
         for number, space in enumerate(place.network.agents, 1)
     )
-    agent = folder / name
+    agent = folder / "floor"
     agent.write_text(
         f"#!/bin/sh\ncase $1 in\n{cases}\nesac\nshift\n"
-        f'exec ip netns exec $space unshare --uts {session} sh -c "hostname $name; $*"\n'
+        f'exec ip netns exec $space unshare --uts sh -c "hostname $name; $*"\n'
     )
     agent.chmod(0o755)
     return agent

@@ -1,0 +1,84 @@
+"""One scheduling group for all that a benchmark starts.
+
+Imported by the benchmarks only. Hosts that are namespaces of one machine share its processors, and Linux shares those
+out by process sessions first (sched(7), "The autogroup feature"). Who yields in a session that others are in too hands
+the processor on; who is alone in its session gets it back at once. UCX yields for a fixed time as each daemon and each
+rank starts (20 ms of CPU), and every agent for more than one machine gives its daemons a session each: ssh and
+roujiamo do, an agent that only enters a namespace does not. Between hosts with processors of their own there is no such
+difference. In a control group of one's own there is none either: that goes before the sessions.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+_SWITCH = Path("/proc/sys/kernel/sched_autogroup_enabled")
+# Its last processes may need a moment to be gone.
+_REMOVE_SECONDS = 10.0
+
+
+@contextlib.contextmanager
+def one_group() -> Iterator[str]:
+    """Be in a control group of our own for processors; yield "", or why sessions make a difference all the same."""
+    if not _SWITCH.exists() or _SWITCH.read_text().strip() == "0":
+        yield ""
+        return
+    place = _own_place()
+    if place is None:
+        yield "no control groups for processors here"
+        return
+    group = place / f"rj-bench-{os.getpid()}"
+    try:
+        group.mkdir()
+        (group / "cgroup.procs").write_text(str(os.getpid()))
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            group.rmdir()
+        yield f"no control group can be made in {place}: {error.strerror}"
+        return
+    try:
+        yield ""
+    finally:
+        (place / "cgroup.procs").write_text(str(os.getpid()))
+        _remove(group)
+
+
+def _own_place() -> Path | None:
+    """Return the folder that is the control group for processors that this process is in (cgroups(7))."""
+    own = {}
+    for line in Path("/proc/self/cgroup").read_text().splitlines():
+        _, controllers, path = line.split(":", 2)
+        own.update(dict.fromkeys(controllers.split(","), path))
+    for line in Path("/proc/self/mountinfo").read_text().splitlines():
+        fields, _, rest = line.partition(" - ")
+        root, mount = fields.split()[3:5]
+        kind, _, options = rest.split(" ", 2)
+        if kind == "cgroup" and "cpu" in options.split(","):
+            return Path(mount) / os.path.relpath(own.get("cpu", "/"), root)
+        if kind == "cgroup2" and "cpu" in _read(Path(mount) / "cgroup.subtree_control").split():
+            # Only the top may have processes and groups with controllers, too.
+            return Path(mount)
+    return None
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text()
+    except OSError:
+        return ""
+
+
+def _remove(group: Path) -> None:
+    until = time.monotonic() + _REMOVE_SECONDS
+    while True:
+        try:
+            group.rmdir()
+            return
+        except OSError:
+            if time.monotonic() > until:
+                raise
+            time.sleep(0.05)
