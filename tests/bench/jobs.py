@@ -1,7 +1,7 @@
 """Jobs: mpiexec over many hosts through roujiamo, through ssh, and through an agent that does next to nothing.
 
 Imported by the benchmarks only. The last is the floor: it only enters the host's namespace, so what it takes is what
-mpiexec and its daemons take. All three are of one scheduling group: see `scheduling`.
+mpiexec and its daemons take. All three have the same machine: see `evenness`.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tests.bench.costs import cpu_of_machine, run
+from tests.bench.evenness import have_memory, one_group
 from tests.bench.figures import Result, alternate, ratio
 from tests.bench.places import Ground, ground, held, sshds, why_no_sshd
-from tests.bench.scheduling import one_group
 from tests.support import OpenMpi, open_mpis
 from tests.support.tools import ROOT
 
@@ -29,6 +29,10 @@ _HELLO = """\
 #include <mpi.h>
 int main(int argc, char **argv) { MPI_Init(&argc, &argv); MPI_Finalize(); return 0; }
 """
+
+
+# What a host takes at most: daemon, rank, their files, and what starts them.
+MEMORY_OF_HOST = 24 << 20
 
 
 class JobCost(NamedTuple):
@@ -94,7 +98,7 @@ def _job(hosts: int, rounds: int) -> Result:
             "floor": ([*start, *others, *binding, str(_floor(place, folder)), *words], plain),
         }
         given = alternate(
-            {name: _timed(line, environment) for name, (line, environment) in lines.items()}, rounds
+            {name: _timed(line, environment, hosts) for name, (line, environment) in lines.items()}, rounds
         )
     wall = {name: [each.wall for each in costs] for name, costs in given.items()}
     for name, costs in given.items():
@@ -106,8 +110,9 @@ def _job(hosts: int, rounds: int) -> Result:
     return result
 
 
-def _timed(line: list[str], environment: dict[str, str]) -> Callable[[], JobCost]:
+def _timed(line: list[str], environment: dict[str, str], hosts: int) -> Callable[[], JobCost]:
     def case() -> JobCost:
+        have_memory(hosts * MEMORY_OF_HOST)
         before = cpu_of_machine()
         cost = run(line, environment)
         return JobCost(cost.wall, cpu_of_machine() - before)

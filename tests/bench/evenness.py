@@ -1,16 +1,23 @@
-"""One scheduling group for all that a benchmark starts.
+"""The same machine for all that is compared: one scheduling group, and memory that is there.
 
-Imported by the benchmarks only. Hosts that are namespaces of one machine share its processors, and Linux shares those
+Imported by the benchmarks only.
+
+Hosts that are namespaces of one machine share its processors, and Linux shares those
 out by process sessions first (sched(7), "The autogroup feature"). Who yields in a session that others are in too hands
 the processor on; who is alone in its session gets it back at once. UCX yields for a fixed time as each daemon and each
 rank starts (20 ms of CPU), and every agent for more than one machine gives its daemons a session each: ssh and
 roujiamo do, an agent that only enters a namespace does not. Between hosts with processors of their own there is no such
 difference. In a control group of one's own there is none either: that goes before the sessions.
+
+A virtual machine may give memory that has been free for seconds back to its host (free page reporting). Who needs more
+than the case before then waits for it, page by page: jobs over 64 hosts, of which each shim and each sshd has some
+megabytes, by 0.5 s.
 """
 
 from __future__ import annotations
 
 import contextlib
+import mmap
 import os
 import time
 from collections.abc import Iterator
@@ -19,6 +26,13 @@ from pathlib import Path
 _SWITCH = Path("/proc/sys/kernel/sched_autogroup_enabled")
 # Its last processes may need a moment to be gone.
 _REMOVE_SECONDS = 10.0
+
+
+def have_memory(size: int) -> None:
+    """Have so many bytes of memory, or half of what is free, and give them back to the system at once."""
+    free = os.sysconf("SC_AVPHYS_PAGES") * mmap.PAGESIZE
+    flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | mmap.MAP_POPULATE
+    mmap.mmap(-1, min(size, free // 2), flags).close()
 
 
 @contextlib.contextmanager
