@@ -19,7 +19,7 @@ from tests.local.conftest import cluster
 from tests.mesos.master.replay import TRACES
 from tests.mesos.master.test_views import SHAPES, shape, without
 from tests.support import until
-from tests.support.scheduler import get, subscribed, task
+from tests.support.scheduler import get, subscribed
 
 RECORDS = [json.loads(line) for line in (TRACES / "endpoints.jsonl").read_text().splitlines()]
 # A long past, quota, and what only this machine or another one has.
@@ -53,13 +53,13 @@ class Tour:
 @pytest.fixture(scope="module")
 def tour() -> Iterator[Tour]:
     with cluster("--agents", "1") as one, subscribed(one.address, name="endp") as scheduler:
-        offer = scheduler.offer()
         # The recorded one went on to count.
         count = "echo héllo; echo err >&2; for i in 0 1 2; do echo line $i; done; sleep 1000"
-        labelled = task("e2", "printf abc; exit 7", offer, labels={"labels": [{"key": "k", "value": "v"}]})
-        scheduler.accept(offer, task("e1", count, offer), labelled)
-        scheduler.update("e2")
+        scheduler.launch("e1", count)
         scheduler.update("e1", ("TASK_RUNNING",))
+        # Later, since the newest comes first in an answer.
+        offer = scheduler.launch("e2", "printf abc; exit 7", labels={"labels": [{"key": "k", "value": "v"}]})
+        scheduler.update("e2")
         # As in the recording, the rest of that agent is on offer too.
         scheduler.offers(1)
         agent = next(
