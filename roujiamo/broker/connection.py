@@ -75,7 +75,7 @@ class Connection:
     def write(self, *pieces: bytes) -> None:
         """Write in the order of the calls: at once what the socket takes, the rest when it takes more.
 
-        Pieces may be views of what is received into again: what does not go at once is copied.
+        One piece at least. They may be views of what is received into again: what does not go at once is copied.
         """
         if self._socket is None or self._is_closing:
             return

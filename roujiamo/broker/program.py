@@ -67,12 +67,13 @@ def run(control_descriptor: int, log_descriptor: int, driver: DriverProcess | No
         return serve(control, folder, driver, wanted)
     except (RoujiamoError, OSError, RuntimeError) as error:
         failure = refused(error)
+        # Before the rest: a driver that has been told what to subscribe with may need a while.
+        with contextlib.suppress(OSError):
+            control.sendall(json.dumps(failed(failure)).encode() + b"\n")
         if driver is not None:
             driver.drop()
         if folder is not None:
             folder.remove()
-        with contextlib.suppress(OSError):
-            control.sendall(json.dumps(failed(failure)).encode() + b"\n")
         return failure.exit_status
 
 
@@ -98,7 +99,7 @@ def take_request(control: socket.socket, pieces: Iterator[str]) -> bytes:
 
 
 def refused(error: RoujiamoError | OSError | RuntimeError) -> RoujiamoError:
-    """Return what to tell the user of a system that has no descriptor, process, thread or space left for the broker."""
+    """Return what to tell the user: of a system without a descriptor, process, thread or space for the broker, too."""
     if isinstance(error, RoujiamoError):
         return error
     what = str(error)

@@ -15,6 +15,7 @@ from typing import Protocol
 from roujiamo.errors import LauncherError
 from roujiamo.run.held_session import KILL_SECONDS, STOPPING
 from roujiamo.run.waiting import ChildEnded, Happening, SignalCame, Waiting
+from roujiamo.system.programs import IGNORED_BY_PYTHON
 
 # After a host is lost, or the broker, a launcher ends by itself when its agents do; this is for one that does not.
 GRACE_SECONDS = 20.0
@@ -67,8 +68,7 @@ class Child:
                 line,
                 environment,
                 setsigmask=waiting.previous_mask,
-                # Python ignores these two for itself.
-                setsigdef=(signal.SIGPIPE, signal.SIGXFSZ),
+                setsigdef=IGNORED_BY_PYTHON,
             )
         except OSError as error:
             failure = LauncherError(f"cannot start {path}: {error.strerror}")

@@ -120,6 +120,19 @@ class HeldSession:
                         meanwhile()
                         meanwhile = None
 
+    def wait_for_child(self, pid: int, seconds: float) -> bool:
+        """Wait until a child of ours has ended, for so long; return whether it has. Raises Interrupted."""
+        self._waiting.watch(pid)
+        deadline = time.monotonic() + seconds
+        while (happening := self._waiting.next(deadline)) is not None:
+            if isinstance(happening, ChildEnded) and happening.pid == pid:
+                return True
+            if isinstance(happening, SignalCame) and happening.number in STOPPING:
+                self.stop_signals += 1
+                raise Interrupted(happening.number)
+            self.take_in(happening)
+        return False
+
     def note(self, what: str) -> None:
         """A moment of our own has come: the program was started, or has ended."""
         self.moments.append(Moment(time.time(), what))

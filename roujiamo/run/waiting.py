@@ -15,7 +15,7 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from roujiamo.errors import RoujiamoError
@@ -78,15 +78,6 @@ class Waiting:
             pass
         # The reader may still send its own, whose default is to end the process.
         signal.pthread_sigmask(signal.SIG_SETMASK, {*self.previous_mask, _WAKE})
-
-    @contextlib.contextmanager
-    def interruptible(self) -> Iterator[None]:
-        """Let signals do what they do by themselves, Ctrl-C raise KeyboardInterrupt, in a wait for something else."""
-        signal.pthread_sigmask(signal.SIG_SETMASK, {*self.previous_mask, _WAKE})
-        try:
-            yield
-        finally:
-            signal.pthread_sigmask(signal.SIG_BLOCK, self._mask)
 
     def follow(self, control: socket.socket) -> None:
         """Read the broker's events from `control` until it ends. Raises RoujiamoError."""

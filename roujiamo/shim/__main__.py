@@ -15,7 +15,11 @@ if MYPY:
     import signal as _signal
     from typing import Any  # noqa: F401 in a comment below, as this syntax wants it
 else:
-    import _signal
+    try:
+        import _signal
+    except ImportError:
+        # Before Python 3.5, which is told by `first_start`.
+        import signal as _signal
 
 # Until there are handlers, Ctrl-C ends this process as it would ssh, not with a traceback.
 if _signal.getsignal(_signal.SIGINT) is _signal.default_int_handler:

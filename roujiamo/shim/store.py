@@ -99,7 +99,7 @@ def write_store(root: str, path: str) -> None:
     """Keep the package's modules that are loaded now in the file `path`; nothing happens where that is impossible."""
     sources, modules, in_c = [], [], []
     own = None
-    # A module stands behind those that it has imported.
+    # A module stands behind those that it has imported (since Python 3.8; before, `import` loads these again).
     for name, module in list(sys.modules.items()):
         spec = getattr(module, "__spec__", None)
         if spec is None or spec.origin is None:

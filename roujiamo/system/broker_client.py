@@ -10,7 +10,7 @@ from __future__ import annotations
 import _socket
 import os
 
-from roujiamo.system.programs import reap_within, start_program, without_secret
+from roujiamo.system.programs import kill_child, reap_within, start_program, without_secret
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -96,9 +96,4 @@ class SessionClient:
 
     def kill(self) -> None:
         """End the broker at once; the driver and the tasks end by themselves."""
-        try:
-            # Where it has been reaped, the pid may be another's.
-            os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-            os.kill(self.pid, 9)
-        except (ChildProcessError, ProcessLookupError):
-            return
+        kill_child(self.pid)

@@ -30,6 +30,9 @@ _LONGEST_PAUSE_SECONDS = 0.05
 # Of the garbage collector; Python's own are 700, 10 and 10.
 _THRESHOLDS = (50_000, 20, 50)
 
+# Python ignores these two for itself (SIGPIPE and SIGXFSZ); a child would inherit that.
+IGNORED_BY_PYTHON = (13, 25)
+
 # A principal's secret. It goes to nobody's environment; whom it concerns gets it over a connection.
 SECRET_VARIABLE = "ROUJIAMO_SECRET"
 
@@ -98,9 +101,9 @@ def start_program(
         for number, descriptor in standard.items()
     ]
     # What whoever started us had open, a lock perhaps, is not to be held for longer than by us.
-    actions += [(os.POSIX_SPAWN_CLOSE, descriptor) for descriptor in _inherited()]
-    line = program_command(module, *arguments)
     passed = tuple(passed)
+    actions += [(os.POSIX_SPAWN_CLOSE, descriptor) for descriptor in _inherited() if descriptor not in passed]
+    line = program_command(module, *arguments)
     for descriptor in passed:
         os.set_inheritable(descriptor, True)
     try:
@@ -132,6 +135,15 @@ def reap_within(pid: int, seconds: float) -> int:
         time.sleep(pause)
         pause = min(pause * 2, _LONGEST_PAUSE_SECONDS)
     return status
+
+
+def kill_child(pid: int) -> None:
+    """End a child of ours at once; nothing where it has been reaped, and the pid may be another's."""
+    try:
+        os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        os.kill(pid, 9)
+    except (ChildProcessError, ProcessLookupError):
+        return
 
 
 def _inherited() -> list[int]:

@@ -30,9 +30,17 @@ _REMOVE_SECONDS = 10.0
 
 def have_memory(size: int) -> None:
     """Have so many bytes of memory, or half of what is free, and give them back to the system at once."""
-    free = os.sysconf("SC_AVPHYS_PAGES") * mmap.PAGESIZE
-    flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | mmap.MAP_POPULATE
-    mmap.mmap(-1, min(size, free // 2), flags).close()
+    # By a child: where a group's limit is lower, it is that which is killed.
+    child = os.fork()
+    if child:
+        os.waitpid(child, 0)
+        return
+    try:
+        free = os.sysconf("SC_AVPHYS_PAGES") * mmap.PAGESIZE
+        flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | mmap.MAP_POPULATE
+        mmap.mmap(-1, min(size, free // 2), flags)
+    finally:
+        os._exit(0)
 
 
 @contextlib.contextmanager
@@ -41,14 +49,14 @@ def one_group() -> Iterator[str]:
     if not _SWITCH.exists() or _SWITCH.read_text().strip() == "0":
         yield ""
         return
-    place = _own_place()
-    if place is None:
+    place, before = _places()
+    if place is None or before is None:
         yield "no control groups for processors here"
         return
     group = place / f"rj-bench-{os.getpid()}"
     try:
         group.mkdir()
-        (group / "cgroup.procs").write_text(str(os.getpid()))
+        _enter(group)
     except OSError as error:
         with contextlib.suppress(OSError):
             group.rmdir()
@@ -57,12 +65,12 @@ def one_group() -> Iterator[str]:
     try:
         yield ""
     finally:
-        (place / "cgroup.procs").write_text(str(os.getpid()))
+        _enter(before)
         _remove(group)
 
 
-def _own_place() -> Path | None:
-    """Return the folder that is the control group for processors that this process is in (cgroups(7))."""
+def _places() -> tuple[Path | None, Path | None]:
+    """Return where a control group for processors can be made, and the one that we are in (cgroups(7))."""
     own = {}
     for line in Path("/proc/self/cgroup").read_text().splitlines():
         _, controllers, path = line.split(":", 2)
@@ -71,12 +79,17 @@ def _own_place() -> Path | None:
         fields, _, rest = line.partition(" - ")
         root, mount = fields.split()[3:5]
         kind, _, options = rest.split(" ", 2)
-        if kind == "cgroup" and "cpu" in options.split(","):
-            return Path(mount) / os.path.relpath(own.get("cpu", "/"), root)
+        if kind == "cgroup" and "cpu" in options.split(",") and "cpu" in own:
+            group = Path(mount) / os.path.relpath(own["cpu"], root)
+            return group, group
         if kind == "cgroup2" and "cpu" in _read(Path(mount) / "cgroup.subtree_control").split():
             # Only the top may have processes and groups with controllers, too.
-            return Path(mount)
-    return None
+            return Path(mount), Path(mount) / os.path.relpath(own.get("", "/"), root)
+    return None, None
+
+
+def _enter(group: Path) -> None:
+    (group / "cgroup.procs").write_text(str(os.getpid()))
 
 
 def _read(path: Path) -> str:

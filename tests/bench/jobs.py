@@ -148,7 +148,7 @@ def _floor(place: Ground, folder: Path) -> Path:
     agent = folder / "floor"
     agent.write_text(
         f"#!/bin/sh\ncase $1 in\n{cases}\nesac\nshift\n"
-        f'exec ip netns exec $space unshare --uts sh -c "hostname $name; $*"\n'
+        'exec ip netns exec $space unshare --uts sh -c "hostname $name; $*"\n'
     )
     agent.chmod(0o755)
     return agent

@@ -302,16 +302,22 @@ def test_closed_standard_streams_do_no_harm(bench: Bench, closed: str) -> None:
     assert (done.returncode, done.stdout) == (0, b"fine\nfine\n")
 
 
-def test_an_mpiexec_that_never_says_its_version_can_be_interrupted(bench: Bench) -> None:
-    """The hosts are there long before, and nothing else would tell: Ctrl-C ends the run and gives them back."""
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=lambda one: one.name)
+def test_an_mpiexec_that_never_says_its_version_can_be_interrupted(
+    bench: Bench, number: signal.Signals
+) -> None:
+    """The hosts are there long before, and nothing else would tell: a signal ends the run and gives them back."""
     mpiexec = bench.folder / "mpiexec"
     mpiexec.write_text("#!/bin/sh\nexec sleep 600\n")
     mpiexec.chmod(0o755)
     words = ("-v", "-N", "2", "-n", "2", "--mpiexec", str(mpiexec), "local", "true")
     with bench.started(*words) as job:
         until(lambda: job.errors().count("is ready") == 2, 60, "the hosts")
-        job.process.send_signal(signal.SIGINT)
-        assert job.wait(30) == 130, job.errors()
+        # One that is for the ranks, of which there are none yet, and one that wants the end.
+        job.process.send_signal(signal.SIGUSR1)
+        job.process.send_signal(number)
+        assert job.wait(30) == 128 + number, job.errors()
+        assert f"interrupted by {number.name}; nothing was started" in job.errors()
     mpiexec.unlink()
 
 

@@ -1,5 +1,7 @@
 """Which mpiexec is used, and by which names it is told the hosts."""
 
+import os
+import signal
 import socket
 from pathlib import Path
 from typing import Any
@@ -8,6 +10,7 @@ import pytest
 
 from roujiamo.dialects import LaunchPlan, mca
 from roujiamo.errors import LauncherError
+from roujiamo.run import launcher
 from roujiamo.run.launch_hosts import launch_hosts
 from roujiamo.run.launcher import (
     Finding,
@@ -16,6 +19,7 @@ from roujiamo.run.launcher import (
     own_interfaces,
     said_parameters,
 )
+from roujiamo.system.programs import reap_within
 
 ALIAS = "198.51.100.1"
 
@@ -94,10 +98,32 @@ def test_a_launcher_is_not_asked_before_there_is_time_for_it(tmp_path: Path) -> 
     with Finding(path) as finding:
         assert not asked.exists()
         finding.begin()
-        assert finding.result().version == "mpiexec (OpenRTE) 4.1.8"
-    with Finding(path) as finding:
-        assert finding.result().path == path
-    assert asked.read_text() == "x\n" * 2
+        reap_within(finding.pid, 20)
+        assert finding.answer().version == "mpiexec (OpenRTE) 4.1.8"
+    assert asked.read_text() == "x\n"
+
+
+def test_an_mpiexec_that_gives_no_answer_is_ended_and_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may hang in a file system that is away."""
+    monkeypatch.setattr(launcher, "VERSION_SECONDS", 0.2)
+    here = tmp_path / "pid"
+    with pytest.raises(
+        LauncherError, match=r"--version does not work: no answer within 0\.2 s; name another"
+    ):
+        find_launcher(script(tmp_path, f"echo $$ >{here}; exec sleep 1000"))
+    assert not Path(f"/proc/{here.read_text().strip()}").exists()
+
+
+def test_what_a_launcher_leaves_running_does_not_keep_its_answer(tmp_path: Path) -> None:
+    """A wrapper may start something that holds its stdout."""
+    here = tmp_path / "pid"
+    path = script(tmp_path, f"sleep 1000 & echo $! >{here}; echo 'mpiexec (OpenRTE) 4.1.8'")
+    try:
+        assert find_launcher(path).name == "Open MPI 4"
+    finally:
+        os.kill(int(here.read_text()), signal.SIGKILL)
 
 
 def test_no_mpiexec_is_a_clear_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

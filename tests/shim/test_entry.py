@@ -216,3 +216,21 @@ def test_where_nothing_is_found_it_says_so(tmp_path: Path) -> None:
         assert part in done.stderr
         assert done.stderr.startswith("roujiamo-rsh: ")
         assert done.stderr.count("\n") == 1
+
+
+def test_a_python_that_is_too_old_is_told_with_the_status_of_a_failure() -> None:
+    """Not with a traceback and 1, which would be a command's: such a Python has neither `_signal` nor our store."""
+    main = str(ROOT / MAIN)
+    old = (
+        "import _signal, sys, types\n"
+        "modules = {'_signal': None, 'signal': types.ModuleType('signal')}\n"
+        "modules['signal'].__dict__.update(vars(_signal))\n"
+        "sys.modules.update(modules)\n"
+        "sys.version, sys.version_info = '3.4.10', (3, 4, 10)\n"
+        f"__file__ = {main!r}\n"
+        "exec(compile(open(__file__).read(), __file__, 'exec'))\n"
+    )
+    done = subprocess.run([sys.executable, "-I", "-S", "-c", old], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 255
+    assert done.stderr.endswith("is Python 3.4; set ROUJIAMO_PYTHON to a Python 3.6 or newer\n")
+    assert done.stderr.count("\n") == 1
