@@ -14,20 +14,21 @@ if MYPY:
     # The C module has no type stub.
     import signal as _signal
     from typing import Any  # noqa: F401 in a comment below, as this syntax wants it
-else:
+
+root = __file__[: -len("/roujiamo/shim/__main__.py")] or "/"
+# Last, not first: what lies beside the package in a site-packages folder is never to be taken for Python's own.
+sys.path.append(root)
+if not MYPY:
     try:
         import _signal
     except ImportError:
-        # Before Python 3.5, which is told by `first_start`.
-        import signal as _signal
+        # Before Python 3.5, which this refuses.
+        import roujiamo.shim.first_start  # noqa: F401
 
 # Until there are handlers, Ctrl-C ends this process as it would ssh, not with a traceback.
 if _signal.getsignal(_signal.SIGINT) is _signal.default_int_handler:
     _signal.signal(_signal.SIGINT, _signal.SIG_DFL)
 
-root = __file__[: -len("/roujiamo/shim/__main__.py")] or "/"
-# Last, not first: what lies beside the package in a site-packages folder is never to be taken for Python's own.
-sys.path.append(root)
 load = None
 try:
     store = "%s/roujiamo/shim/__pycache__/store.%s" % (root, sys.implementation.cache_tag)
