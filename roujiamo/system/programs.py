@@ -137,11 +137,14 @@ def reap_within(pid: int, seconds: float) -> int:
     return status
 
 
-def kill_child(pid: int) -> None:
-    """End a child of ours at once; nothing where it has been reaped, and the pid may be another's."""
+def kill_child(pid: int, *, with_group: bool = False) -> None:
+    """End a child of ours at once; nothing where it has been reaped, and the pid may be another's.
+
+    `with_group`: all of the process group that it leads.
+    """
     try:
         os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-        os.kill(pid, 9)
+        os.kill(-pid if with_group else pid, 9)
     except (ChildProcessError, ProcessLookupError):
         return
 

@@ -20,6 +20,7 @@ from roujiamo.run.launcher import (
     said_parameters,
 )
 from roujiamo.system.programs import reap_within
+from tests.support import is_alive, until
 
 ALIAS = "198.51.100.1"
 
@@ -112,8 +113,9 @@ def test_an_mpiexec_that_gives_no_answer_is_ended_and_told(
     with pytest.raises(
         LauncherError, match=r"--version does not work: no answer within 0\.2 s; name another"
     ):
-        find_launcher(script(tmp_path, f"echo $$ >{here}; exec sleep 1000"))
-    assert not Path(f"/proc/{here.read_text().strip()}").exists()
+        find_launcher(script(tmp_path, f"sleep 1000 & echo $$ $! >{here}; sleep 1000; true"))
+    for pid in map(int, here.read_text().split()):
+        until(lambda pid=pid: not is_alive(pid), 10, "its end")
 
 
 def test_what_a_launcher_leaves_running_does_not_keep_its_answer(tmp_path: Path) -> None:
@@ -133,8 +135,33 @@ def test_no_mpiexec_is_a_clear_error(tmp_path: Path, monkeypatch: pytest.MonkeyP
         find_launcher(None)
     with pytest.raises(LauncherError, match="no /no/such/mpiexec here"):
         find_launcher("/no/such/mpiexec")
-    with pytest.raises(LauncherError, match="here; install"):
-        find_launcher(script(tmp_path, "echo never", mode=0o644))
+
+
+@pytest.mark.parametrize(
+    ("what", "sentence", "status"),
+    [
+        ("no mode", r"mpiexec is there but may not be executed \(chmod \+x\); name an MPI's mpiexec", 126),
+        ("a folder", "mpiexec is a folder; name an MPI's mpiexec with --mpiexec", 126),
+        (
+            "no interpreter",
+            "--version does not work: there is no such interpreter as its first line names",
+            127,
+        ),
+    ],
+)
+def test_an_mpiexec_that_is_there_but_no_program_is_a_clear_error(
+    tmp_path: Path, what: str, sentence: str, status: int
+) -> None:
+    """That there is none would send the user to look in the wrong place."""
+    path = tmp_path / "mpiexec"
+    if what == "a folder":
+        path.mkdir()
+    else:
+        path.write_text("#!/no/such/interpreter\n" if what == "no interpreter" else "#!/bin/sh\n")
+        path.chmod(0o755 if what == "no interpreter" else 0o644)
+    with pytest.raises(LauncherError, match=sentence) as caught:
+        find_launcher(str(path))
+    assert caught.value.exit_status == status
 
 
 INCLUDES = ("OMPI_MCA_btl_tcp_if_include", "OMPI_MCA_oob_tcp_if_include", "PRTE_MCA_prte_if_include")
