@@ -65,7 +65,9 @@ def finish(bench: Bench, run: Program) -> None:
     assert run.wait(60) == 0, run.errors()
     stop.unlink()
     assert RESULT in run.output()
-    assert run.errors() == "", run.errors()
+    # Open MPI's own word, where an agent has begun before mpiexec has put it into its process group.
+    said = re.sub(r"^\[.*plm:rsh: Warning: setpgid.*\n", "", run.errors(), flags=re.MULTILINE)
+    assert said == "", said
 
 
 def is_over(master: str, framework_id: str) -> None:
@@ -186,9 +188,12 @@ def test_a_job_whose_host_is_lost_ends_by_itself_and_says_which(bench: Bench, re
     with cluster("--agent-removal-timeout", removal_seconds) as one, job(bench, one.address) as run:
         framework_id = framework(one.address)["id"]
         agent = one.agent_pid("agent1")
-        for pid in [agent, *children_of(agent)]:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+        # Stopped first: none lives to see another's end.
+        dying = [agent, *children_of(agent)]
+        for number in (signal.SIGSTOP, signal.SIGKILL):
+            for pid in dying:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, number)
         assert run.wait(60) != 0
         assert RESULT not in run.output()
         assert re.search(
