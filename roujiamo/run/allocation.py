@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import pwd
-import shutil
 import sys
 
 from roujiamo.errors import LauncherError, TimeLimitReached
@@ -23,6 +22,7 @@ from roujiamo.run.timeline_file import check_place, write_timeline
 from roujiamo.run.waiting import Waiting
 from roujiamo.session import timeline
 from roujiamo.session.names import listing
+from roujiamo.system.programs import find_program
 
 
 def alloc(options: RunOptions) -> int:
@@ -48,7 +48,7 @@ def _alloc(options: RunOptions, progress: Progress, record: Record) -> int:
                 progress.say(0, caution)
             launchers.prepare_folder(plan)
             environment = launchers.launch_environment(
-                None, plan, session.ready, launchers.said_parameters(shutil.which("mpiexec"))
+                None, plan, session.ready, launchers.said_parameters(find_program("mpiexec"))
             )
             hosts = [f"{host['name']} ({host['slots']})" for host in session.ready["hosts"]]
             progress.say(told, f"{listing(hosts)}: yours until {os.path.basename(command[0])} ends")
@@ -83,7 +83,7 @@ def _shell() -> str:
 
 def _find(name: str) -> str:
     """Return the path of a command. Raises LauncherError, before anything is asked of the master."""
-    path = shutil.which(name)
+    path = find_program(name)
     if path is None:
         failure = LauncherError(f"there is no command {name} here; look at its name and at PATH")
         if os.path.exists(name):

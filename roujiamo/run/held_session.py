@@ -97,8 +97,7 @@ class HeldSession:
             if happening is None:
                 self._progress.refresh()
             elif isinstance(happening, SignalCame) and happening.number in STOPPING:
-                self.stop_signals += 1
-                raise Interrupted(happening.number)
+                raise self._interrupted(happening.number)
             elif isinstance(happening, ChildEnded) and happening.pid == self._client.pid:
                 self._is_broker_gone = True
                 raise RoujiamoError(
@@ -128,10 +127,13 @@ class HeldSession:
             if isinstance(happening, ChildEnded) and happening.pid == pid:
                 return True
             if isinstance(happening, SignalCame) and happening.number in STOPPING:
-                self.stop_signals += 1
-                raise Interrupted(happening.number)
+                raise self._interrupted(happening.number)
             self.take_in(happening)
         return False
+
+    def _interrupted(self, number: int) -> Interrupted:
+        self.stop_signals += 1
+        return Interrupted(number)
 
     def note(self, what: str) -> None:
         """A moment of our own has come: the program was started, or has ended."""

@@ -124,7 +124,7 @@ class Finding:
             text = ""
         return Launcher(self._path, dialects.find(text), _version_line(text))
 
-    def is_late(self) -> LauncherError:
+    def no_answer(self) -> LauncherError:
         """Return what to say where no answer has come within VERSION_SECONDS."""
         return self._failure(f"no answer within {VERSION_SECONDS:g} s")
 
@@ -139,7 +139,7 @@ def find_launcher(wanted: str | None) -> Launcher:
         try:
             reap_within(finding.pid, VERSION_SECONDS)
         except TimeoutError as error:
-            raise finding.is_late() from error
+            raise finding.no_answer() from error
         return finding.answer()
 
 

@@ -53,7 +53,7 @@ def _run(client: SessionClient, options: RunOptions, progress: Progress, record:
         try:
             session.wait_until_ready(lambda: _prepare(finding, waiting))
             if not session.wait_for_child(finding.pid, launchers.VERSION_SECONDS):
-                raise finding.is_late()
+                raise finding.no_answer()
             launcher = finding.answer()
             if launcher.dialect is None:
                 progress.say(

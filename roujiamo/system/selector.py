@@ -64,11 +64,7 @@ class Selector:
         if len(ready) == 1:
             # Most turns of a loop that one byte after another goes through: there is nothing that it could close.
             descriptor, got = ready[0]
-            events, action = self._registered[descriptor]
-            if got == READ:
-                action(READ)
-            else:
-                self._act(got, events, action)
+            self._act(got, *self._registered[descriptor])
             return
         found = [(descriptor, got, self._registered[descriptor]) for descriptor, got in ready]
         for descriptor, got, registered in found:

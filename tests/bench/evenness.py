@@ -2,12 +2,12 @@
 
 Imported by the benchmarks only.
 
-Hosts that are namespaces of one machine share its processors, and Linux shares those
-out by process sessions first (sched(7), "The autogroup feature"). Who yields in a session that others are in too hands
-the processor on; who is alone in its session gets it back at once. UCX yields for a fixed time as each daemon and each
-rank starts (20 ms of CPU), and every agent for more than one machine gives its daemons a session each: ssh and
-roujiamo do, an agent that only enters a namespace does not. Between hosts with processors of their own there is no such
-difference. In a control group of one's own there is none either: that goes before the sessions.
+Hosts that are namespaces of one machine share its processors, and Linux shares those out by process sessions first
+(sched(7), "The autogroup feature"). Who yields in a session that others are in too hands the processor on; who is alone
+in its session gets it back at once. UCX yields for a fixed time as each daemon and each rank starts (20 ms of CPU), and
+every agent for more than one machine gives its daemons a session each: ssh and roujiamo do, an agent that only enters a
+namespace does not. Between hosts with processors of their own there is no such difference. In a control group of one's
+own there is none either: that goes before the sessions.
 
 A virtual machine may give memory that has been free for seconds back to its host (free page reporting). Who needs more
 than the case before then waits for it, page by page: jobs over 64 hosts, of which each shim and each sshd has some
@@ -19,13 +19,12 @@ from __future__ import annotations
 import contextlib
 import mmap
 import os
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from tests.support import until
+
 _SWITCH = Path("/proc/sys/kernel/sched_autogroup_enabled")
-# Its last processes may need a moment to be gone.
-_REMOVE_SECONDS = 10.0
 
 
 def have_memory(size: int) -> None:
@@ -49,10 +48,11 @@ def one_group() -> Iterator[str]:
     if not _SWITCH.exists() or _SWITCH.read_text().strip() == "0":
         yield ""
         return
-    place, before = _places()
-    if place is None or before is None:
+    places = _places()
+    if places is None:
         yield "no control groups for processors here"
         return
+    place, before = places
     group = place / f"rj-bench-{os.getpid()}"
     try:
         group.mkdir()
@@ -66,10 +66,10 @@ def one_group() -> Iterator[str]:
         yield ""
     finally:
         _enter(before)
-        _remove(group)
+        until(lambda: _is_removed(group), 10, f"the end of all processes in {group}")
 
 
-def _places() -> tuple[Path | None, Path | None]:
+def _places() -> tuple[Path, Path] | None:
     """Return where a control group for processors can be made, and the one that we are in (cgroups(7))."""
     own = {}
     for line in Path("/proc/self/cgroup").read_text().splitlines():
@@ -85,7 +85,7 @@ def _places() -> tuple[Path | None, Path | None]:
         if kind == "cgroup2" and "cpu" in _read(Path(mount) / "cgroup.subtree_control").split():
             # Only the top may have processes and groups with controllers, too.
             return Path(mount), Path(mount) / os.path.relpath(own.get("", "/"), root)
-    return None, None
+    return None
 
 
 def _enter(group: Path) -> None:
@@ -99,13 +99,9 @@ def _read(path: Path) -> str:
         return ""
 
 
-def _remove(group: Path) -> None:
-    until = time.monotonic() + _REMOVE_SECONDS
-    while True:
-        try:
-            group.rmdir()
-            return
-        except OSError:
-            if time.monotonic() > until:
-                raise
-            time.sleep(0.05)
+def _is_removed(group: Path) -> bool:
+    try:
+        group.rmdir()
+    except OSError:
+        return False
+    return True
