@@ -82,7 +82,7 @@ class HeldOffers:
     def candidates(self, *, with_last_resort: bool) -> list[Candidate]:
         """Return what the hosts can be chosen from."""
         return [
-            Candidate(each.agent_id, each.capacity, each.free)
+            Candidate(each.agent_id, each.hostname, each.capacity, each.free)
             for each in self._agents.values()
             if with_last_resort or not each.is_last_resort
         ]

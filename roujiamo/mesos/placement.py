@@ -1,19 +1,26 @@
 """Which of the agents that fit become the hosts of a gang, and with how many slots each.
 
 Pure; used by the allocator once it knows that the gang can be complete. All of it is a sort and a pass or two.
+
+Hosts come in the order of their names, and of agents that are alike the first names are taken and get the larger
+shares, whatever the order in which Mesos offers them: rank 0 is on the same host in each run on the same agents.
 """
 
-from collections.abc import Iterable, Sequence
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from roujiamo.mesos.demand import SPREAD
 from roujiamo.mesos.resources import Resources
+from roujiamo.session.names import natural_order
 
 
 class Candidate(NamedTuple):
     """An agent that could be a host of up to `capacity` slots."""
 
     agent_id: str
+    hostname: str
     capacity: int
     free: Resources
 
@@ -33,22 +40,20 @@ def place_shares(
     When packing, a share gets the smallest agent that holds it, so that the large ones stay free for others; when
     spreading, the emptiest agents get the largest shares.
     """
-    pool = _smallest_first(candidates)
-    placed: list[Placed] = []
-    if placement == SPREAD:
-        for share in sorted(shares, reverse=True):
-            if not pool or pool[-1].capacity < share:
-                return None
-            placed.append(Placed(pool.pop().agent_id, share))
-        return placed
-    # Smallest share first: an agent that is passed over is too small for every later share as well.
-    remaining = iter(pool)
-    for share in sorted(shares):
-        agent = next((each for each in remaining if each.capacity >= share), None)
-        if agent is None:
+    named = _by_name(candidates)
+    pool = sorted(named, key=_size, reverse=placement == SPREAD)
+    slots: dict[str, int] = {}
+    for share, count in sorted(Counter(shares).items(), reverse=True):
+        if placement == SPREAD:
+            start = 0
+        else:
+            start = bisect_left(pool, share, key=lambda each: each.capacity)
+        chosen = pool[start : start + count]
+        if len(chosen) < count or chosen[-1].capacity < share:
             return None
-        placed.append(Placed(agent.agent_id, share))
-    return placed
+        del pool[start : start + count]
+        slots.update((each.agent_id, share) for each in chosen)
+    return _placed(named, slots)
 
 
 def place_slots(candidates: Iterable[Candidate], slots: int, placement: str) -> list[Placed] | None:
@@ -56,34 +61,46 @@ def place_slots(candidates: Iterable[Candidate], slots: int, placement: str) -> 
 
     When packing these are the fewest hosts; when spreading, all that are offered, as evenly as their sizes allow.
     """
-    pool = _smallest_first(candidates)
+    named = _by_name(candidates)
+    pool = sorted(named, key=_size, reverse=True)
     if sum(each.capacity for each in pool) < slots:
         return None
     if placement == SPREAD:
-        return _fill_evenly(pool[-slots:], slots)
-    placed: list[Placed] = []
-    while slots > 0:
-        if slots <= pool[-1].capacity:
-            # What is left fits on one host: on the smallest one that will do.
-            last = next(each for each in pool if each.capacity >= slots)
-            placed.append(Placed(last.agent_id, slots))
-            break
-        agent = pool.pop()
-        placed.append(Placed(agent.agent_id, agent.capacity))
-        slots -= agent.capacity
-    return placed
-
-
-def _smallest_first(candidates: Iterable[Candidate]) -> list[Candidate]:
-    return sorted(candidates, key=lambda each: (each.capacity, each.free.thousandths, each.agent_id))
-
-
-def _fill_evenly(pool: Sequence[Candidate], slots: int) -> list[Placed]:
-    """Each host an equal share; what a small one cannot take goes to the larger ones after it."""
-    placed: list[Placed] = []
+        return _placed(named, _fill_evenly(pool[:slots], slots))
+    given: dict[str, int] = {}
     for index, agent in enumerate(pool):
-        share = min(agent.capacity, slots // (len(pool) - index))
+        if slots <= agent.capacity:
+            # What is left fits on one host: on the smallest one that will do.
+            last = min((each for each in pool[index:] if each.capacity >= slots), key=_size)
+            given[last.agent_id] = slots
+            break
+        given[agent.agent_id] = agent.capacity
+        slots -= agent.capacity
+    return _placed(named, given)
+
+
+def _by_name(candidates: Iterable[Candidate]) -> list[Candidate]:
+    return sorted(candidates, key=lambda each: (natural_order(each.hostname), each.agent_id))
+
+
+def _size(candidate: Candidate) -> tuple[int, tuple[int, ...]]:
+    return candidate.capacity, candidate.free.thousandths
+
+
+def _placed(named: Iterable[Candidate], slots: Mapping[str, int]) -> list[Placed]:
+    return [Placed(each.agent_id, slots[each.agent_id]) for each in named if each.agent_id in slots]
+
+
+def _fill_evenly(pool: Sequence[Candidate], slots: int) -> dict[str, int]:
+    """From the smallest on, each host an equal share of what is left: what it cannot take goes to the larger ones.
+
+    `pool` has the largest first.
+    """
+    given: dict[str, int] = {}
+    for left in range(len(pool), 0, -1):
+        agent = pool[left - 1]
+        share = min(agent.capacity, slots // left)
         if share:
-            placed.append(Placed(agent.agent_id, share))
+            given[agent.agent_id] = share
             slots -= share
-    return placed
+    return given

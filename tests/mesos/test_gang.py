@@ -389,7 +389,7 @@ def test_exclusive_takes_the_whole_agent():
 def test_slots_alone_take_as_many_hosts_as_they_need():
     """-n without -N."""
     offers = [offer(1, 1, 4.0), offer(2, 2, 4.0), offer(3, 3, 2.0)]
-    assert accepted(allocator(None, 6).on_offers(offers, 0.0)) == {"agent2": 4, "agent3": 2}
+    assert accepted(allocator(None, 6).on_offers(offers, 0.0)) == {"agent1": 4, "agent3": 2}
     assert accepted(allocator(None, 6, max_slots_per_host=2).on_offers(offers, 0.0)) == {
         "agent1": 2,
         "agent2": 2,

@@ -11,12 +11,14 @@ from roujiamo.mesos.resources import Resources
 
 
 def candidates(*sizes, limit=100):
-    return [Candidate(f"S{n}", min(size, limit), Resources(cpus=size)) for n, size in enumerate(sizes)]
+    return [
+        Candidate(f"S{n}", f"host{n}", min(size, limit), Resources(cpus=size)) for n, size in enumerate(sizes)
+    ]
 
 
 def test_packing_takes_the_smallest_agents_that_fit():
     """The large ones stay free for those who need them."""
-    assert place_shares(candidates(16, 4, 3, 8, limit=3), [3, 2], PACK) == [("S2", 2), ("S1", 3)]
+    assert place_shares(candidates(16, 4, 3, 8, limit=3), [3, 2], PACK) == [("S1", 2), ("S2", 3)]
 
 
 def test_spreading_takes_the_emptiest_agents():
@@ -45,13 +47,38 @@ def test_shares_are_placed_whenever_that_is_possible(placement):
 
 def test_open_slots_pack_on_the_fewest_hosts_and_end_on_the_smallest_that_will_do():
     """-n alone: 10 processes on agents of 8, 4, 2 and 2 are 8 + 2."""
-    assert place_slots(candidates(2, 8, 4, 2), 10, PACK) == [("S1", 8), ("S0", 2)]
+    assert place_slots(candidates(2, 8, 4, 2), 10, PACK) == [("S0", 2), ("S1", 8)]
 
 
 def test_open_slots_spread_over_all_that_is_offered():
     """As evenly as the sizes allow: 10 over 8, 4, 2 and 1 are 1 + 2 + 3 + 4."""
     placed = place_slots(candidates(8, 4, 2, 1), 10, SPREAD)
     assert sorted(each.slots for each in placed) == [1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("placement", [PACK, SPREAD])
+def test_among_agents_that_are_alike_the_first_names_are_taken(placement):
+    """And get the larger shares, in the order of their names, however they are offered and whatever their ids are."""
+    dice = random.Random(9)
+    for _ in range(20):
+        numbers = list(range(8, 14))
+        dice.shuffle(numbers)
+        offered = [
+            Candidate(f"S{n}", f"node{number}.hpc.test", 4, Resources(cpus=4))
+            for n, number in enumerate(numbers)
+        ]
+        names = {each.agent_id: each.hostname.partition(".")[0] for each in offered}
+
+        def named(placed, names=names):
+            return [(names[agent_id], slots) for agent_id, slots in placed]
+
+        shares = named(place_shares(offered, [2, 3, 3], placement))
+        assert shares == [("node8", 3), ("node9", 3), ("node10", 2)]
+        slots = named(place_slots(offered, 9, placement))
+        if placement == PACK:
+            assert slots == [("node8", 4), ("node9", 4), ("node10", 1)]
+        else:
+            assert slots == [(f"node{n}", 2 if n < 11 else 1) for n in range(8, 14)]
 
 
 @pytest.mark.parametrize("placement", [PACK, SPREAD])
