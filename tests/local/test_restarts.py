@@ -150,6 +150,7 @@ def test_one_master_leads_and_the_others_send_their_callers_to_it() -> None:
             leader, _ = sorted(children_called(one.program.pid, "master"))
             os.kill(leader, signal.SIGKILL)
             until(lambda: location(second, "GET", "/redirect")[1] == f"//{second}", what="the next leader")
+            until(lambda: state_with_agents(second, 2), what="the agents to be back")
             with subscribed(second, id=scheduler.id, **RETURNS) as again:
                 again.call("RECONCILE", reconcile={"tasks": []})
                 again.wait_for(reason_is("REASON_RECONCILIATION", "t"))
