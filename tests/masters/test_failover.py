@@ -22,7 +22,7 @@ import pytest
 from tests.jobs.conftest import Bench
 from tests.local.conftest import Cluster, cluster
 from tests.masters.zookeeper_server import ZooKeeperServer
-from tests.support import Program, children_called, children_of, is_alive, until
+from tests.support import Program, children_called, children_of, is_alive, until, without_open_mpis_race
 from tests.support.relay import Relay
 
 SUMS = [sys.executable, str(Path(__file__).with_name("sums.py"))]
@@ -65,9 +65,7 @@ def finish(bench: Bench, run: Program) -> None:
     assert run.wait(60) == 0, run.errors()
     stop.unlink()
     assert RESULT in run.output()
-    # Open MPI's own word, where an agent has begun before mpiexec has put it into its process group.
-    said = re.sub(r"^\[.*plm:rsh: Warning: setpgid.*\n", "", run.errors(), flags=re.MULTILINE)
-    assert said == "", said
+    assert without_open_mpis_race(run.errors()) == ""
 
 
 def is_over(master: str, framework_id: str) -> None:

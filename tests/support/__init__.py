@@ -3,7 +3,7 @@
 Imported by the test process only. Nothing in here stands in for a part of the product.
 """
 
-from tests.support.mpis import Mpi, mpis
+from tests.support.mpis import Mpi, mpis, without_open_mpis_race
 from tests.support.programs import Program, children_called, children_of, is_alive, processes_with, running
 from tests.support.tools import (
     MASTERS,
@@ -43,4 +43,5 @@ __all__ = [
     "running",
     "scaled",
     "until",
+    "without_open_mpis_race",
 ]
