@@ -68,9 +68,15 @@ def test_a_cluster_of_ones_own(bench: Bench) -> None:
 
 def test_two_at_once_do_not_mix(bench: Bench) -> None:
     """Each has a session of its own, named after its launcher; they share the folder and the agents."""
+
+    def folder(name: str) -> tuple[str, ...]:
+        """Open MPI 4's own: two mpiexecs that make one at the same moment now and then fail ("File exists") or hang."""
+        (bench.folder / name).mkdir()
+        return ("--mca", "orte_tmpdir_base", str(bench.folder / name))
+
     with (
-        bench.started(*bench.line("agent1:1,agent2:1", *FOREVER)) as one,
-        bench.started(*bench.line("agent2:1,agent3:1", *FOREVER)) as other,
+        bench.started(*bench.line("agent1:1,agent2:1", *FOREVER, options=folder("one"))) as one,
+        bench.started(*bench.line("agent2:1,agent3:1", *FOREVER, options=folder("other"))) as other,
     ):
         for each in (one, other):
             until(lambda each=each: each.output().count("started") == 2, 60, "two ranks")  # type: ignore[misc]
