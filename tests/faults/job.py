@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tests.faults.leftovers import all_left, reap
-from tests.faults.parts import MARKER, Parts, own_children
+from tests.faults.parts import MARKER, Parts, own_children, state_of
 from tests.support import is_alive, mpi_environment, open_mpis, scaled, until
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -90,26 +90,32 @@ class Job:
         """The pids of the living parts, by the names of VICTIMS."""
         return self._parts.living()
 
-    def reach(self, phase: str) -> None:
-        """Wait for a phase; AssertionError where it does not come. A job that waits for offers must want too many."""
+    def reach(self, phase: str) -> bool:
+        """Wait for a phase; AssertionError where it does not come. A job that waits for offers must want too many.
+
+        False where it was over too soon: a task is stopped before it has called back, until the fault has been done.
+        """
 
         def is_there() -> bool:
             if self.process.poll() is not None:
                 raise AssertionError(f"ended before {phase}: {self.said('err')}")
             if phase == RANKS:
                 return self.said("out").count("started") == 2
-            parts = self.parts()
             if phase == OFFERS:
-                return bool(parts["driver"]) and (self._site.address is not None or bool(parts["agent"]))
-            if phase == TASKS:
-                return bool(parts["proxy"])
-            if phase == CALLBACKS:
-                return self._hold_one(parts["proxy"])
+                return "waiting in case that changes" in self.said("err")
+            parts = self.parts()
+            if phase in (TASKS, CALLBACKS):
+                proxies = parts["proxy"]
+                if proxies and not self._held:
+                    self._hold(proxies[0])
+                if phase == TASKS:
+                    return bool(self._held)
+                return any(_has_called_back(pid) for pid in proxies if pid not in self._held)
             return bool(parts["shim"] and parts["daemon"])
 
         if phase != FINISHING:
             until(is_there, PHASE_SECONDS, phase)
-            return
+            return not any(map(_has_called_back, self._held))
         self.reach(RANKS)
         launchers = self.parts()["mpiexec"]
         self.let_go()
@@ -118,13 +124,13 @@ class Job:
         while any(map(is_alive, launchers)):
             assert time.monotonic() < deadline, "mpiexec does not end"
             time.sleep(0.002)
+        return True
 
-    def _hold_one(self, proxies: list[int]) -> bool:
-        """Stop the first task that is seen; true when another one has called back (its init has a worker)."""
-        if proxies and not self._held:
-            os.kill(proxies[0], signal.SIGSTOP)
-            self._held = [proxies[0]]
-        return any(own_children(pid) for pid in proxies if pid not in self._held)
+    def _hold(self, proxy: int) -> None:
+        with contextlib.suppress(OSError):
+            os.kill(proxy, signal.SIGSTOP)
+            self._held = [proxy]
+            until(lambda: state_of(proxy) in "TZX", what="the task to stop")
 
     def inflict(self, victim: str, fault: str) -> bool:
         """Send `fault` (a signal's name, STOP is followed by CONT) to a part; False where there is none."""
@@ -144,7 +150,7 @@ class Job:
         return was_there
 
     def go_on(self) -> None:
-        """Let the task go on that was stopped while the others called back."""
+        """Let the task go on that was stopped."""
         for pid in self._held:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGCONT)
@@ -188,6 +194,11 @@ class Job:
         self.process.wait()
         for pid in self._parts.descendants():
             reap(pid)
+
+
+def _has_called_back(proxy: int) -> bool:
+    """Whether a task's init has a worker."""
+    return bool(own_children(proxy))
 
 
 @contextlib.contextmanager

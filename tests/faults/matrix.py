@@ -64,9 +64,9 @@ def play(cell: Cell, shared: Site) -> str:
     Raises AssertionError where the run hangs, leaves something, says nothing useful or ends with another status.
     """
     with job(OWN if cell.victim in CLUSTER else shared, cell.phase) as victim:
-        victim.reach(cell.phase)
+        is_in_time = victim.reach(cell.phase)
         begun = time.monotonic()
-        was_there = victim.inflict(cell.victim, cell.fault)
+        was_there = victim.inflict(cell.victim, cell.fault) and is_in_time
         status = victim.finish()
         seconds = time.monotonic() - begun
         victim.assert_nothing_left()
