@@ -150,7 +150,7 @@ class Connection:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            env={**os.environb, b"ROUJIAMO_TEST_TOKEN": token},
+            env={**os.environb, **self.temporary_folder(), b"ROUJIAMO_TEST_TOKEN": token},
             start_new_session=True,
         )
         assert self.process.stdin
@@ -159,6 +159,15 @@ class Connection:
         os.set_blocking(self.process.stdin.fileno(), False)
         self.pidfd = os.pidfd_open(self.process.pid)
         self.outputs = {self.process.stdout.fileno(): "stdout", self.process.stderr.fileno(): "stderr"}
+
+    def temporary_folder(self) -> dict[bytes, bytes]:
+        """A host's own, beside the socket: two daemons of Open MPI that make one folder at the same moment may fail."""
+        address = self.connection.getsockname()
+        if not isinstance(address, str):
+            return {}
+        folder = Path(address).with_name(f"tmp-of-{self.host.hex()}")
+        folder.mkdir(exist_ok=True)
+        return {b"TMPDIR": os.fsencode(folder)}
 
     def on_stdin_room(self) -> None:
         assert self.process
