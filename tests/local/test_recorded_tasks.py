@@ -95,11 +95,16 @@ def test_a_recorded_frameworks_tasks_report_the_same_again(shared: Cluster, name
         kill_those_that_were(scheduler, theirs)
         for task_id, updates in theirs.updates.items():
             scheduler.update(task_id, (updates[-1]["state"],))
+        # Each once: what is acknowledged late comes again.
+        statuses = {
+            status.get("uuid", number): status
+            for number, status in enumerate(
+                event["update"]["status"] for event in scheduler.events if event["type"] == "UPDATE"
+            )
+        }
         ours = {
             task_id: [
-                compared(event["update"]["status"])
-                for event in scheduler.events
-                if event["type"] == "UPDATE" and event["update"]["status"]["task_id"]["value"] == task_id
+                compared(status) for status in statuses.values() if status["task_id"]["value"] == task_id
             ]
             for task_id in theirs.updates
         }
