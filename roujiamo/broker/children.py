@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import logging
 import os
-import shutil
 import signal
 from collections.abc import Mapping
 from pathlib import Path
@@ -62,6 +61,9 @@ class Children:
             watch.close()
         if child in self._orphans:
             self._orphans.remove(child)
+            # Seldom needed, and it brings bz2 and lzma.
+            import shutil
+
             shutil.rmtree(self._folder / folder, ignore_errors=True)
 
     def close(self) -> None:

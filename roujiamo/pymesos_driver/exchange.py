@@ -18,6 +18,7 @@ from typing import Any
 from roujiamo.errors import ProtocolError
 from roujiamo.mesos.http_response import ResponseParser
 from roujiamo.pymesos_driver.trouble import INTERNAL, UNREACHABLE, MasterTrouble
+from roujiamo.system.resolver import resolvable
 
 # Answers to calls are empty or a sentence.
 MAX_ANSWER = 1 << 20
@@ -135,7 +136,9 @@ class Exchange:
 
     def _connect(self) -> None:
         host, _, port = self.master.rpartition(":")
-        connection = socket.create_connection((host, int(port)), timeout=max(self._remaining(), 0.01))
+        # It takes what getaddrinfo takes.
+        address = (resolvable(host), int(port))
+        connection = socket.create_connection(address, timeout=max(self._remaining(), 0.01))  # type: ignore[arg-type]
         with self._lock:
             self._socket = connection
             if self._is_interrupted:

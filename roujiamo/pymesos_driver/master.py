@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 from roujiamo.errors import UsageError
 from roujiamo.pymesos_driver.trouble import UNREACHABLE, MasterTrouble
+from roujiamo.system.resolver import resolvable
 
 # Mesos's and ZooKeeper's own defaults.
 DEFAULT_PORT = 5050
@@ -119,7 +120,8 @@ def reach(address: Address, seconds: float, what: str = "master") -> str:
     """
     deadline = time.monotonic() + seconds
     try:
-        found = socket.getaddrinfo(address.host, address.port, socket.AF_INET, socket.SOCK_STREAM)
+        host = resolvable(address.host)
+        found = socket.getaddrinfo(host, address.port, socket.AF_INET, socket.SOCK_STREAM)
     except (socket.gaierror, UnicodeError) as error:
         is_final = isinstance(error, UnicodeError) or error.errno == socket.EAI_NONAME
         reason = "no such name" if is_final else str(error.args[-1]).lower()
@@ -129,7 +131,9 @@ def reach(address: Address, seconds: float, what: str = "master") -> str:
     for *_, target in found:
         number = str(target[0])
         try:
-            with socket.create_connection((number, address.port), max(deadline - time.monotonic(), 0.1)):
+            with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+                probe.settimeout(max(deadline - time.monotonic(), 0.1))
+                probe.connect(target)
                 return f"{number}:{address.port}"
         except TimeoutError:
             reason = "no answer"

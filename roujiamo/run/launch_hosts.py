@@ -13,6 +13,7 @@ from collections.abc import Container, Mapping, Sequence
 from typing import Any
 
 from roujiamo.dialects import LaunchHost
+from roujiamo.system.resolver import resolvable
 
 LOOKUP_SECONDS = 1.0
 # Above this the names are not looked up at all: the launcher would look them up one after another, too.
@@ -48,7 +49,7 @@ def look_up(names: Sequence[str]) -> dict[str, str]:
 
     def resolve(name: str) -> None:
         with contextlib.suppress(OSError, UnicodeError):
-            entries = socket.getaddrinfo(name, None, type=socket.SOCK_STREAM)
+            entries = socket.getaddrinfo(resolvable(name), None, type=socket.SOCK_STREAM)
             meanings[name] = OWN if any(_is_local(str(entry[4][0])) for entry in entries) else OTHER
 
     wanted = [name for name in meanings if meanings[name] == UNKNOWN]

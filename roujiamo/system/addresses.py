@@ -9,6 +9,7 @@ import ipaddress
 import socket
 
 from roujiamo.errors import RoujiamoError
+from roujiamo.system.resolver import resolvable
 
 
 def address_towards(peer: str) -> str:
@@ -17,7 +18,7 @@ def address_towards(peer: str) -> str:
     Nothing is sent: connecting a datagram socket only asks the routing table (udp(7)). Raises RoujiamoError.
     """
     try:
-        family, kind, protocol, _, target = socket.getaddrinfo(peer, 9, type=socket.SOCK_DGRAM)[0]
+        family, kind, protocol, _, target = socket.getaddrinfo(resolvable(peer), 9, type=socket.SOCK_DGRAM)[0]
         with socket.socket(family, kind, protocol) as probe:
             probe.connect(target)
             return str(probe.getsockname()[0])
