@@ -47,8 +47,8 @@ _LEFT_OUT = (
     "roujiamo.shim.election",
 )
 _IMPORTER = "roujiamo.proxy.importer"
-# Python is started on this file, and compiles it in either case.
-_ALWAYS_TEXT = ("roujiamo.shim.__main__",)
+# What a shim that is a package of texts begins with; as bytecode it is one file (`roujiamo.shim.in_task`).
+_TEXT_ONLY = ("roujiamo.shim.__main__", "roujiamo.shim.first_start", "roujiamo.shim.store")
 
 # The flags of a code object that is a function's (inspect.CO_OPTIMIZED | CO_NEWLOCALS), and, from Python 3.13 on, of
 # one with a docstring (CO_HAS_DOCSTRING). Before, a function's first constant is its docstring or None.
@@ -130,8 +130,7 @@ def _as_bytecode() -> "dict[str, str | bytes | CodeType]":
     """Take what Python keeps beside each module, if it can be had, since that takes no compiling."""
     content = {}  # type: dict[str, str | bytes | CodeType]
     for name, (loader, module) in _loaders().items():
-        if name in _ALWAYS_TEXT:
-            content[name] = _source(loader, module)
+        if name in _TEXT_ONLY:
             continue
         path = name.replace(".", "/") + ".py"
         code = loader.get_code(module)

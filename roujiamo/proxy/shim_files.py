@@ -4,6 +4,7 @@ Runs in the worker, before the host is ready. The proxy's own modules stay in me
 which Python loads from files.
 """
 
+import marshal
 import os
 import sys
 
@@ -13,6 +14,8 @@ if MYPY:
 
 # What the shim has in common with the proxy, and its own.
 _PACKAGES = ("roujiamo", "roujiamo.protocol", "roujiamo.shim")
+_IN_TASK = "roujiamo.shim.in_task"
+_IMPORTER = "roujiamo.proxy.importer"
 
 
 def install_shim(folder: str, modules: "Mapping[str, str | bytes]") -> None:
@@ -21,35 +24,46 @@ def install_shim(folder: str, modules: "Mapping[str, str | bytes]") -> None:
     `modules`: as `roujiamo.proxy.importer` has them. Raises OSError, for example where the disk is full.
     """
     os.mkdir(folder, 0o700)
+    ours = {name: content for name, content in modules.items() if name.rpartition(".")[0] in _PACKAGES}
+    start = ours[_IN_TASK]
+    if isinstance(start, str):
+        program = _write_package(folder, ours)
+    else:
+        program = folder + "/shim.pyc"
+        ours[_IMPORTER] = modules[_IMPORTER]
+        _write(program, _as_one(start, ours))
+    os.mkdir(folder + "/bin")
+    text = '#!/bin/sh\nexec %s -I -S %s "$@"\n' % (_quoted(sys.executable or "python3"), _quoted(program))
+    _write(folder + "/bin/roujiamo-rsh", os.fsencode(text))
+    os.chmod(folder + "/bin/roujiamo-rsh", 0o700)
+
+
+def _write_package(folder: str, modules: "Mapping[str, str | bytes]") -> str:
+    """Write the texts as Python loads them, and keeps their bytecode; return the program."""
     for package in _PACKAGES:
         os.mkdir(_path(folder, package))
     for name, content in modules.items():
-        if name.rpartition(".")[0] not in _PACKAGES:
-            continue
-        if isinstance(content, str):
-            path, data = _path(folder, name) + ".py", content.encode()
-        else:
-            path, data = _path(folder, name) + ".pyc", _bytecode_header() + content
-        with open(path, "wb") as file:
-            file.write(data)
-    os.mkdir(folder + "/bin")
-    program = _path(folder, "roujiamo.shim.__main__") + ".py"
-    text = '#!/bin/sh\nexec %s -I -S %s "$@"\n' % (_quoted(sys.executable or "python3"), _quoted(program))
-    with open(folder + "/bin/roujiamo-rsh", "wb") as file:
-        file.write(os.fsencode(text))
-        os.fchmod(file.fileno(), 0o700)
+        _write(_path(folder, name) + ".py", content.encode() if isinstance(content, str) else content)
+    return _path(folder, "roujiamo.shim.__main__") + ".py"
+
+
+def _as_one(start: bytes, modules: "Mapping[str, str | bytes]") -> bytes:
+    """Return a file of bytecode (PEP 552; no source to compare with): the code `start`, with the modules in it."""
+    # Where importlib.util has it from, which is loaded.
+    from _frozen_importlib_external import MAGIC_NUMBER
+
+    code = marshal.loads(start)
+    constants = tuple(modules if each is ... else each for each in code.co_consts)
+    return MAGIC_NUMBER + bytes(12) + marshal.dumps(code.replace(co_consts=constants))
+
+
+def _write(path: str, data: bytes) -> None:
+    with open(path, "wb") as file:
+        file.write(data)
 
 
 def _path(folder: str, name: str) -> str:
     return folder + "/" + name.replace(".", "/")
-
-
-def _bytecode_header() -> bytes:
-    """Return the head of a file of bytecode without its source (PEP 552): nothing to compare with."""
-    # Where importlib.util has it from, which is loaded.
-    from _frozen_importlib_external import MAGIC_NUMBER
-
-    return MAGIC_NUMBER + bytes(12)
 
 
 def _quoted(word: str) -> str:
