@@ -1,4 +1,4 @@
-"""The start of a shim whose modules are not stored: the first one, one after an upgrade, one inside a task.
+"""The start of a shim whose modules are not stored: the first one, inside a task too, and one after an upgrade.
 
 Runs in the shim, by `__main__`. Any Python 3 may be asked to import it, so its own syntax is the oldest.
 """
