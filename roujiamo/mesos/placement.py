@@ -2,13 +2,13 @@
 
 Pure; used by the allocator once it knows that the gang can be complete. All of it is a sort and a pass or two.
 
-Hosts come in the order of their names, and of agents that are alike the first names are taken and get the larger
-shares, whatever the order in which Mesos offers them: rank 0 is on the same host in each run on the same agents.
+Of agents that are alike the first names are taken and get the larger shares, whatever the order in which Mesos offers
+them: where the same agents are offered, rank 0 is on the same host each time.
 """
 
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from roujiamo.mesos.demand import SPREAD
@@ -40,9 +40,8 @@ def place_shares(
     When packing, a share gets the smallest agent that holds it, so that the large ones stay free for others; when
     spreading, the emptiest agents get the largest shares.
     """
-    named = _by_name(candidates)
-    pool = sorted(named, key=_size, reverse=placement == SPREAD)
-    slots: dict[str, int] = {}
+    pool = sorted(_by_name(candidates), key=_size, reverse=placement == SPREAD)
+    placed: list[Placed] = []
     for share, count in sorted(Counter(shares).items(), reverse=True):
         if placement == SPREAD:
             start = 0
@@ -52,8 +51,8 @@ def place_shares(
         if len(chosen) < count or chosen[-1].capacity < share:
             return None
         del pool[start : start + count]
-        slots.update((each.agent_id, share) for each in chosen)
-    return _placed(named, slots)
+        placed += [Placed(each.agent_id, share) for each in chosen]
+    return placed
 
 
 def place_slots(candidates: Iterable[Candidate], slots: int, placement: str) -> list[Placed] | None:
@@ -61,22 +60,21 @@ def place_slots(candidates: Iterable[Candidate], slots: int, placement: str) -> 
 
     When packing these are the fewest hosts; when spreading, all that are offered, as evenly as their sizes allow.
     """
-    named = _by_name(candidates)
-    pool = sorted(named, key=_size, reverse=True)
+    pool = sorted(_by_name(candidates), key=_size, reverse=True)
     if sum(each.capacity for each in pool) < slots:
         return None
     if placement == SPREAD:
-        return _placed(named, _fill_evenly(pool[:slots], slots))
-    given: dict[str, int] = {}
+        return _fill_evenly(pool[:slots], slots)
+    placed: list[Placed] = []
     for index, agent in enumerate(pool):
         if slots <= agent.capacity:
             # What is left fits on one host: on the smallest one that will do.
             last = min((each for each in pool[index:] if each.capacity >= slots), key=_size)
-            given[last.agent_id] = slots
+            placed.append(Placed(last.agent_id, slots))
             break
-        given[agent.agent_id] = agent.capacity
+        placed.append(Placed(agent.agent_id, agent.capacity))
         slots -= agent.capacity
-    return _placed(named, given)
+    return placed
 
 
 def _by_name(candidates: Iterable[Candidate]) -> list[Candidate]:
@@ -87,20 +85,16 @@ def _size(candidate: Candidate) -> tuple[int, tuple[int, ...]]:
     return candidate.capacity, candidate.free.thousandths
 
 
-def _placed(named: Iterable[Candidate], slots: Mapping[str, int]) -> list[Placed]:
-    return [Placed(each.agent_id, slots[each.agent_id]) for each in named if each.agent_id in slots]
-
-
-def _fill_evenly(pool: Sequence[Candidate], slots: int) -> dict[str, int]:
+def _fill_evenly(pool: Sequence[Candidate], slots: int) -> list[Placed]:
     """From the smallest on, each host an equal share of what is left: what it cannot take goes to the larger ones.
 
     `pool` has the largest first.
     """
-    given: dict[str, int] = {}
+    placed: list[Placed] = []
     for left in range(len(pool), 0, -1):
         agent = pool[left - 1]
         share = min(agent.capacity, slots // left)
         if share:
-            given[agent.agent_id] = share
+            placed.append(Placed(agent.agent_id, share))
             slots -= share
-    return given
+    return placed

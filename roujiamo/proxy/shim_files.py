@@ -25,6 +25,7 @@ def install_shim(folder: str, modules: "Mapping[str, str | bytes]") -> None:
     """
     os.mkdir(folder, 0o700)
     ours = {name: content for name, content in modules.items() if name.rpartition(".")[0] in _PACKAGES}
+    # Its form is that of all.
     start = ours[_IN_TASK]
     if isinstance(start, str):
         program = _write_package(folder, ours)
@@ -53,7 +54,8 @@ def _as_one(start: bytes, modules: "Mapping[str, str | bytes]") -> bytes:
     from _frozen_importlib_external import MAGIC_NUMBER
 
     code = marshal.loads(start)
-    constants = tuple(modules if each is ... else each for each in code.co_consts)
+    # A constant must be one that has a hash; a dict has none.
+    constants = tuple(tuple(modules.items()) if each is ... else each for each in code.co_consts)
     return MAGIC_NUMBER + bytes(12) + marshal.dumps(code.replace(co_consts=constants))
 
 

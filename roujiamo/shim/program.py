@@ -76,7 +76,13 @@ def _run(invocation: Invocation, signals: SignalPipe) -> int:
     own = None
     if not environment.get(SOCKET_VARIABLE) and _may_have_its_own(environment):
         # Loads only where it is needed.
-        from roujiamo.shim.election import LaunchersSession
+        try:
+            from roujiamo.shim.election import LaunchersSession
+        except ImportError:
+            # In a task there is only what runs there.
+            raise SessionGone(
+                "no session was found: ROUJIAMO_SOCKET is not set, and none is started from inside a task"
+            ) from None
 
         own = LaunchersSession(environment, invocation, launcher, signals, timeout_seconds, note)
         connection = own.connect()

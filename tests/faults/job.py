@@ -93,7 +93,8 @@ class Job:
     def reach(self, phase: str) -> bool:
         """Wait for a phase; AssertionError where it does not come. A job that waits for offers must want too many.
 
-        False where it was over too soon: a task is stopped before it has called back, until the fault has been done.
+        For the phases before all have called back one task is kept stopped until the fault has been done; False where
+        that one had called back already.
         """
 
         def is_there() -> bool:
@@ -131,6 +132,9 @@ class Job:
             os.kill(proxy, signal.SIGSTOP)
             self._held = [proxy]
             until(lambda: state_of(proxy) in "TZX", what="the task to stop")
+            return
+        # It has ended meanwhile.
+        self._held = []
 
     def inflict(self, victim: str, fault: str) -> bool:
         """Send `fault` (a signal's name, STOP is followed by CONT) to a part; False where there is none."""

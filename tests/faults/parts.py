@@ -93,7 +93,7 @@ def _part(words: list[bytes], comm: str) -> str | None:
         return "agent" if comm.startswith("agent") else comm if comm in ("master", "executor") else None
     if any(word.endswith(b"/mesos-executor") for word in words):
         return "executor"
-    if any(word.endswith(b"/shim/__main__.py") for word in words):
+    if any(word.endswith((b"/shim/__main__.py", b"/shim.pyc")) for word in words):
         return "shim"
     if words[:2] == [b"sh", b"-c"] and words[2].startswith(RANK):
         return "rank"

@@ -79,6 +79,17 @@ def test_a_shim_in_a_task_runs_a_command_on_another_host(between: tuple[Between,
     assert broker.tokens == [b""]
 
 
+def test_a_shim_in_a_task_starts_no_session(between: tuple[Between, Bench, Bench]) -> None:
+    """What it would take is not there; one sentence says so, whatever variables a rank has set."""
+    broker, first, _ = between
+    bare = "env -u ROUJIAMO_SOCKET ROUJIAMO_MASTER=m1:5050 roujiamo-rsh"
+    remote = first.broker.open(f"{bare} host9 true; echo status $?")
+    broker.until(lambda: remote.closed)
+    assert remote.stdout == b"status 255\n"
+    assert remote.stderr.startswith(b"roujiamo-rsh: host9: no session was found: ROUJIAMO_SOCKET is not set")
+    assert remote.stderr.count(b"\n") == 1
+
+
 def test_much_goes_both_ways_between_two_hosts(between: tuple[Between, Bench, Bench]) -> None:
     """Windows go from end to end, so neither host keeps more than one."""
     broker, first, _ = between
