@@ -105,8 +105,10 @@ def test_f_detaches_it_from_its_launcher_too(server: str, tmp_path: Path) -> Non
     fifo = tmp_path / "fifo"
     os.mkfifo(fifo)
     argv = [*parent_called("mpiexec", tmp_path), RSH, "-f", "host", f"echo ready; read x <{fifo}; echo late"]
-    with running(argv, ready="ready", environment=environment_of(server)) as launcher:
+    with running(argv, environment=environment_of(server)) as launcher:
         assert launcher.wait() == 0
+        # The launcher may end before the first output has come.
+        until(lambda: "ready\n" in launcher.output(), what="the first output")
         fifo.write_text("go\n")
         until(lambda: launcher.output().endswith("late\n"), what="the late output")
 
