@@ -25,11 +25,13 @@ LOOK_SECONDS = 5.0
 def explained(session: HeldSession, found: Sequence[str] = ()) -> list[str]:
     """Return what is known to have kept daemons from running, and what to do about it.
 
-    `found`: see `found_around`; it counts for more than ends without a word. Intel's mpiexec kills its daemons itself
-    where a rank's program cannot be started.
+    What a host said counts for more than what a look around `found` (see `found_around`), and that for more than ends
+    without a word: launchers kill their daemons themselves, Intel's where a rank's program cannot be started, MPICH's
+    now and then where another daemon cannot.
     """
     known = _known(session)
-    return list(found) if found and not any(each.line for each in known) else sentences(known)
+    said = [each for each in known if each.line]
+    return sentences(said) if said else list(found) or sentences(known)
 
 
 def found_around(
