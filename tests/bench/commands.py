@@ -138,7 +138,7 @@ def _move(way: str, line: list[str], environment: dict[str, str], size: int) -> 
 def latency(small: bool) -> Result:
     """One byte there and back through a running remote command, against two plain relays between the same hosts."""
     result = Result()
-    rounds, repeat = (20, 1) if small else (1000, 7)
+    rounds, repeat = (20, 1) if small else (500, 21)
     with ExitStack() as stack:
         place = stack.enter_context(ground(1))
         session = stack.enter_context(held(place, 1))
