@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tests.faults.leftovers import all_left, reap
-from tests.faults.parts import MARKER, Parts, own_children, state_of
-from tests.support import is_alive, mpi_environment, open_mpis, scaled, until
+from tests.faults.parts import MARKER, Parts, own_children
+from tests.support import is_alive, mpi_environment, open_mpis, scaled, state_of, until
 
 ROOT = Path(__file__).resolve().parents[2]
 PR_SET_CHILD_SUBREAPER = 36

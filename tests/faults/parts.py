@@ -107,15 +107,6 @@ def own_children(pid: int) -> list[int]:
     return []
 
 
-def state_of(pid: int) -> str:
-    """A process's state as proc(5) has it, T for a stopped one. Raises OSError where there is no such process."""
-    return _stat(pid)[0]
-
-
 def _parent_of(pid: int) -> int:
-    return int(_stat(pid)[1])
-
-
-def _stat(pid: int) -> list[str]:
-    """The fields of /proc/PID/stat from the third on."""
-    return Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
+    text = Path(f"/proc/{pid}/stat").read_text(errors="replace")
+    return int(text.rpartition(")")[2].split()[1])

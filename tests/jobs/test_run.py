@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.jobs.conftest import MARKER, ROOT, Bench
-from tests.support import children_of, running, until
+from tests.support import children_of, running, state_of, until
 
 HELLO = [sys.executable, str(ROOT / "roujiamo" / "examples" / "hello.py")]
 # prterun 5.0.11 hangs now and then where all ranks end within a moment of their start, with any rsh agent.
@@ -237,11 +237,6 @@ def test_ctrl_z_stops_the_run_and_not_the_session(bench: Bench) -> None:
         process.wait()
         screen.read()
         os.close(descriptor)
-
-
-def state_of(pid: int) -> str:
-    """The state of a process, as proc(5) gives it."""
-    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
 
 
 def test_a_program_brought_by_uri_runs_on_every_host(bench: Bench, master: str, tmp_path: Path) -> None:

@@ -4,7 +4,15 @@ Imported by the test process only. Nothing in here stands in for a part of the p
 """
 
 from tests.support.mpis import Mpi, mpis, without_open_mpis_race
-from tests.support.programs import Program, children_called, children_of, is_alive, processes_with, running
+from tests.support.programs import (
+    Program,
+    children_called,
+    children_of,
+    is_alive,
+    processes_with,
+    running,
+    state_of,
+)
 from tests.support.tools import (
     MASTERS,
     OpenMpi,
@@ -42,6 +50,7 @@ __all__ = [
     "requires_real_mesos",
     "running",
     "scaled",
+    "state_of",
     "until",
     "without_open_mpis_race",
 ]

@@ -140,11 +140,15 @@ def processes_with(name: str, value: str) -> list[str]:
 def is_alive(pid: int) -> bool:
     """Whether a process of that number runs (one that only waits to be reaped does not)."""
     try:
-        text = Path(f"/proc/{pid}/stat").read_text(errors="replace")
+        return state_of(pid) not in ("Z", "X")
     except (FileNotFoundError, ProcessLookupError):
         return False
-    # The state comes after the name, which may hold anything (proc(5), /proc/pid/stat).
-    return text.rpartition(")")[2].split()[0] not in ("Z", "X")
+
+
+def state_of(pid: int) -> str:
+    """A process's state, T for a stopped one (proc(5), /proc/pid/stat). Raises OSError where there is no process."""
+    # It comes after the name, which may hold anything.
+    return Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()[0]
 
 
 def _contents(file: IO[bytes]) -> str:

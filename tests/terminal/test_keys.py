@@ -26,6 +26,7 @@ from tests.support import (
     processes_with,
     requires_open_mpi,
     scaled,
+    state_of,
     until,
 )
 from tests.terminal.shell import CTRL_BACKSLASH, CTRL_C, CTRL_Z, Shell, shell
@@ -86,7 +87,7 @@ class Desk:
         states = set()
         for pid in self.processes("'sh -c echo started"):
             with contextlib.suppress(OSError):
-                states.add(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0])
+                states.add(state_of(pid))
         return states
 
     def assert_no_rank_is_left(self) -> None:

@@ -23,6 +23,7 @@ from tests.support import mpi_environment, on_demand, open_mpis, requires_open_m
 # What `roujiamo/docs/faults.md` promises of an INT to the run alone holds for the terminal's, too.
 STATUSES = {OFFERS: (130,), TASKS: (130,), CALLBACKS: (130,), FINISHING: (0, 1, 130)}
 SAMPLE = (TASKS, DAEMONS)
+TRIES = 4
 
 
 @contextlib.contextmanager
@@ -67,6 +68,11 @@ def job_at_a_terminal(phase: str) -> Iterator[tuple[Job, int]]:
 @pytest.mark.parametrize("times", [1, pytest.param(2, marks=on_demand)], ids=["once", "twice"])
 def test_ctrl_c_ends_the_run_in_every_phase(phase: str, times: int) -> None:
     """With the promised status, and nothing is left."""
+    assert any(ends_by_ctrl_c(phase, times) for _ in range(TRIES)), f"{phase} was over too soon each time"
+
+
+def ends_by_ctrl_c(phase: str, times: int) -> bool:
+    """Play it; False where the phase was over too soon for its promise to hold."""
     with job_at_a_terminal(phase) as (job, terminal):
         is_in_time = job.reach(phase)
         for _ in range(times):
@@ -79,3 +85,4 @@ def test_ctrl_c_ends_the_run_in_every_phase(phase: str, times: int) -> None:
             assert phase != RANKS or job.said("out").count("done") == 0
         assert "Traceback" not in job.said("err")
         job.assert_nothing_left()
+    return is_in_time
